@@ -1,1 +1,4 @@
-"""The room ``core``."""
+"""The ground floor: errors, time, identity, settings, lineage, the four waists and pure statistics.
+
+Every room stands on it; it imports no room.
+"""

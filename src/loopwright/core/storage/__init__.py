@@ -1,1 +1,1 @@
-"""The room ``storage``."""
+"""The four waists: bytes by content, rows in versioned tables, facts in SQL, events in order."""

@@ -1,1 +1,1 @@
-"""The room ``versions``."""
+"""The chain of migrations, oldest first; each room's tables come in one."""

@@ -1,0 +1,136 @@
+"""Where things live: ``loopwright.toml``, overridden by ``LOOPWRIGHT_…`` variables, read once and passed down.
+
+No other module reads the environment or the settings file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from loopwright.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE_NAME = "loopwright.toml"
+_PREFIX = "LOOPWRIGHT_"
+_KEYS = {
+    ("store", "url"): "store_url",
+    ("metadata", "url"): "metadata_url",
+    ("online", "url"): "online_url",
+    ("stream", "url"): "stream_url",
+    ("engine", "url"): "engine_url",
+    ("compute", "url"): "compute_url",
+    ("alerts", "urls"): "alert_urls",
+    ("serving", "host"): "serving_host",
+    ("serving", "port"): "serving_port",
+    ("serving", "token"): "serving_token",
+    ("engine", "threads"): "engine_threads",
+    ("engine", "memory"): "engine_memory",
+    ("training", "memory"): "training_memory",
+    ("training", "time"): "training_time",
+}
+_FROM_ENVIRONMENT_ONLY = {"serving_token"}
+
+
+class Settings(BaseModel):
+    """The settings of one project.
+
+    Relative paths in URLs are taken from the project's folder. ``LOOPWRIGHT_STORE_URL`` overrides ``[store] url``, and so on; secrets
+    (``LOOPWRIGHT_SERVING_TOKEN``) are taken from the environment only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: Path
+    store_url: str = ".loopwright/store"
+    metadata_url: str = "sqlite:///.loopwright/loop.db"
+    online_url: str = "sqlite:///.loopwright/online.db"
+    stream_url: str = "sqlite:///.loopwright/stream.db"
+    engine_url: str = "duckdb://"
+    compute_url: str = "local://"
+    alert_urls: tuple[str, ...] = ()
+    serving_host: str = "127.0.0.1"
+    serving_port: int = 8642
+    serving_token: str | None = None
+    engine_threads: int = 2
+    engine_memory: str = "4GB"
+    training_memory: str = "8GB"
+    training_time: str = "6h"
+
+    @property
+    def home(self) -> Path:
+        """The folder for what stays on this machine: locks, log segments, run folders."""
+        return self.project / ".loopwright"
+
+    @classmethod
+    def load(cls, project: Path, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings of the project in a folder.
+
+        Raises:
+            SettingsError: If the file is no TOML, or a key or value cannot be used.
+        """
+        variables = os.environ if environ is None else environ
+        values: dict[str, object] = _from_file(project / FILE_NAME)
+        for (section, key), name in _KEYS.items():
+            variable = f"{_PREFIX}{section}_{key}".upper()
+            if variable in variables:
+                text = variables[variable]
+                values[name] = (
+                    tuple(part.strip() for part in text.split(",") if part.strip()) if name == "alert_urls" else text
+                )
+        try:
+            settings = cls(project=project.resolve(), **values)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise SettingsError(
+                f"The setting {'.'.join(map(str, first['loc']))} cannot be used: {first['msg']}, got {first['input']!r}.",
+                hint=f"Correct it in {FILE_NAME} or in its {_PREFIX}… variable.",
+            ) from error
+        return settings.model_copy(
+            update={name: _anchored(getattr(settings, name), settings.project) for name in _ANCHORED}
+        )
+
+
+_ANCHORED = ("store_url", "metadata_url", "online_url", "stream_url")
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    if not path.exists():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name} is not valid TOML: {error}.", hint="Correct the line it names.") from error
+    values: dict[str, object] = {}
+    for section, keys in content.items():
+        if not isinstance(keys, dict):
+            raise SettingsError(
+                f"{path.name} holds sections only, and {section!r} is a value.", hint=f"Write [{section}] above it."
+            )
+        for key, value in keys.items():
+            name = _KEYS.get((section, key))
+            if name is None:
+                known = ", ".join(f"[{known_section}] {known_key}" for known_section, known_key in _KEYS)
+                raise SettingsError(f"{path.name} has no setting [{section}] {key}.", hint=f"Known: {known}.")
+            if name in _FROM_ENVIRONMENT_ONLY:
+                raise SettingsError(
+                    f"[{section}] {key} is a secret and does not belong in {path.name}.",
+                    hint=f"Set {_PREFIX}{section.upper()}_{key.upper()} in the environment.",
+                )
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return values
+
+
+def _anchored(url: str, project: Path) -> str:
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        return url if path.is_absolute() else f"sqlite:///{project / path}"
+    if "://" in url:
+        return url
+    return str(project / url)

@@ -1,0 +1,46 @@
+"""Fixtures shared by all tests: a manual clock, seeded ids, and the stores of a throw-away project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from loopwright.core.clock import ManualClock
+from loopwright.core.ids import Ids, seeded_entropy
+from loopwright.core.settings import Settings
+from loopwright.core.storage.stores import Stores, open_stores
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def ids(clock: ManualClock) -> Ids:
+    return Ids(clock, seeded_entropy(0))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.load(tmp_path, environ={})
+
+
+@pytest.fixture
+def stores(settings: Settings, clock: ManualClock, ids: Ids) -> Iterator[Stores]:
+    opened = open_stores(settings, clock=clock, ids=ids)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data sets beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the folder ../shared/data is absent")
+    return SHARED_DATA
