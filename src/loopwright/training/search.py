@@ -185,7 +185,7 @@ def choice(options: Sequence[ParamValue]) -> Choice:
     for value in options:
         if not isinstance(value, str | int | float | bool | None):
             raise DeclarationError(
-                f"choice holds {value!r}, a {type(value).__name__}; only strings, numbers, booleans and None are recorded.",
+                f"choice holds {value!r}; only strings, numbers, booleans and None are recorded.",
                 hint="Choose among names and build the object in the training function.",
             )
     return Choice(tuple(options))

@@ -8,7 +8,7 @@ which knows them. This format keeps the plain ``lightgbm.Booster``.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from loopwright.core.errors import MissingExtraError
 from loopwright.core.hashing import digest_file
@@ -17,6 +17,10 @@ from loopwright.training.estimators.model_file import ModelFile, class_name
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
+
+
+class _Savable(Protocol):
+    def save_model(self, filename: str, *, num_iteration: int) -> object: ...
 
 
 class LightgbmFormat:
@@ -28,10 +32,10 @@ class LightgbmFormat:
         """Say whether the model is LightGBM's booster."""
         return class_name(model) == "lightgbm.basic.Booster"
 
-    def save(self, model: Any, folder: Path) -> ModelFile:
+    def save(self, model: object, folder: Path) -> ModelFile:
         """Write the booster's text form, all of its trees."""
         path = folder / "booster.lgb.txt"
-        model.save_model(str(path), num_iteration=-1)
+        cast("_Savable", model).save_model(str(path), num_iteration=-1)
         return ModelFile(self.name, path.name, digest_file(path), path.stat().st_size, class_name(model))
 
     def load(self, path: Path, record: ModelFile, trusted: Collection[str]) -> object:  # noqa: ARG002

@@ -46,7 +46,7 @@ class PickledFormat:
         path.write_bytes(data)
         return ModelFile(self.name, path.name, digest_bytes(data), len(data), class_name(model), (PICKLE_TRUST,))
 
-    def load(self, path: Path, record: ModelFile, trusted: Collection[str]) -> object:
+    def load(self, path: Path, record: ModelFile, trusted: Collection[str]) -> object:  # noqa: ARG002
         """Unpickle the model.
 
         Raises:

@@ -12,7 +12,7 @@ import io
 import json
 import warnings
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loopwright.core.errors import TrainingError, UntrustedError
 from loopwright.core.hashing import digest_bytes
@@ -63,7 +63,7 @@ class SkopsFormat:
         except Exception as error:
             raise UnsavableError(
                 f"{class_name(model)} cannot be saved as a skops file: {type(error).__name__}: {error}.",
-                hint="Return a plain scikit-learn estimator or pipeline, or declare the model with trust=True to pickle it.",
+                hint="Return a plain scikit-learn estimator, or declare the model with trust=True to pickle it.",
             ) from error
         data = canonical_archive(raw)
         asked = sorted(name for name in skops.io.get_untrusted_types(data=data) if not is_safe(name))
@@ -77,7 +77,7 @@ class SkopsFormat:
         path.write_bytes(data)
         return ModelFile(self.name, path.name, digest_bytes(data), len(data), class_name(model), tuple(asked))
 
-    def load(self, path: Path, record: ModelFile, trusted: Collection[str]) -> object:
+    def load(self, path: Path, record: ModelFile, trusted: Collection[str]) -> object:  # noqa: ARG002
         """Read a skops file back; see `EstimatorFormat.load`."""
         import skops.io  # noqa: PLC0415 - costs over a second
 
@@ -85,7 +85,7 @@ class SkopsFormat:
         refused = sorted(name for name in asked if name not in trusted and not is_safe(name))
         if refused:
             raise UntrustedError(
-                f"the model file {path.name} asks for {len(refused)} types that are not trusted: {', '.join(refused[:5])}.",
+                f"the model file {path.name} asks for types that are not trusted: {', '.join(refused[:5])}.",
                 hint=f"If you know where it comes from, load it with trust={refused[:5]!r}.",
             )
         return skops.io.load(path, trusted=asked)
@@ -131,7 +131,7 @@ def canonical_archive(data: bytes) -> bytes:
     return target_buffer.getvalue()
 
 
-def _renumber(node: Any, ids: dict[int, int], files: dict[str, str]) -> None:
+def _renumber(node: object, ids: dict[int, int], files: dict[str, str]) -> None:
     if isinstance(node, list):
         for child in node:
             _renumber(child, ids, files)

@@ -6,7 +6,7 @@ XGBoost is an extra; this file imports it only when one of its models is saved o
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 from loopwright.core.errors import MissingExtraError, UntrustedError
 from loopwright.core.hashing import digest_file
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 CLASSES = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor", "XGBRanker")
 
 
+class _Savable(Protocol):
+    def save_model(self, fname: str) -> None: ...
+
+
 class XgboostFormat:
     """Save XGBoost's scikit-learn estimators as ``<class>.ubj``."""
 
@@ -28,10 +32,10 @@ class XgboostFormat:
         """Say whether the model is one of XGBoost's own estimators (a subclass is not)."""
         return type(model).__module__.startswith("xgboost.") and type(model).__name__ in CLASSES
 
-    def save(self, model: Any, folder: Path) -> ModelFile:
+    def save(self, model: object, folder: Path) -> ModelFile:
         """Write the booster with the estimator's own ``save_model``."""
         path = folder / f"{type(model).__name__}.ubj"
-        model.save_model(path)
+        cast("_Savable", model).save_model(str(path))
         return ModelFile(self.name, path.name, digest_file(path), path.stat().st_size, class_name(model))
 
     def load(self, path: Path, record: ModelFile, trusted: Collection[str]) -> object:  # noqa: ARG002
