@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,9 @@ from loopwright.core.clock import ManualClock
 from loopwright.core.ids import Ids, seeded_entropy
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import Stores, open_stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

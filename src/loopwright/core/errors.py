@@ -39,8 +39,8 @@
         ├── NotReadyError             503
         └── DeadlineError             504
 
-A message states the broken rule and the values; ``hint`` is the next step. The command line prints both, without a traceback, and ends
-with the class's ``exit_code``.
+A message states the broken rule and the values; ``hint`` is the next step. The command line prints both, without a
+traceback, and ends with the class's ``exit_code``.
 """
 
 from __future__ import annotations
@@ -104,9 +104,8 @@ class UnknownNameError(UsageError):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1)
         shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-        hint = (f"Did you mean '{close[0]}'? " if close else "") + (
-            f"Known: {shown}." if names else "There are none yet."
-        )
+        listed = f"Known: {shown}." if names else "There are none yet."
+        hint = f"Did you mean '{close[0]}'? {listed}" if close else listed
         super().__init__(f"There is no {kind} '{name}'.", hint=hint)
         self.kind = kind
         self.name = name

@@ -49,8 +49,8 @@ def source_of(function: Callable[..., object]) -> str:
 def digest_function(function: Callable[..., object]) -> str:
     """Return a digest that changes when the function would compute something else.
 
-    It covers the compiled body (so comments and layout do not count), defaults, closure values, and, to any depth within the same file,
-    the other functions and plain constants of its module that the body names.
+    It covers the compiled body (so comments and layout do not count), defaults, closure values, and, to any depth
+    within the same file, the other functions and plain constants of its module that the body names.
 
     >>> def double(x):
     ...     return 2 * x

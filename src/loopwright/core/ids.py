@@ -18,8 +18,8 @@ _RANDOM_BYTES = 8
 class Ids:
     """Makes ids that sort in the order in which one process made them.
 
-    Within one millisecond the 12 bits after the time count up (RFC 9562, method 1), so that order holds; a thousandth of a second with more
-    than 4,096 ids borrows from the next one.
+    Within one millisecond the 12 bits after the time count up (RFC 9562, method 1), so that order holds; a thousandth
+    of a second with more than 4,096 ids borrows from the next one.
 
     Args:
         clock: Where the time part comes from.

@@ -1,6 +1,7 @@
 """Lineage: which thing was made from which, walked both ways.
 
-A thing is named by a ``Ref`` (its kind and id). An edge says that ``target`` was made from ``source``. Edges are only ever added.
+A thing is named by a ``Ref`` (its kind and id). An edge says that ``target`` was made from ``source``. Edges are only
+ever added.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Lineage:
                     .order_by(lineage_edges.c.source, lineage_edges.c.target)
                 ).all()
                 found += [Edge(Ref.parse(row.source), Ref.parse(row.target), row.relation, level) for row in rows]
-                frontier = [name for name in dict.fromkeys(row._mapping[far] for row in rows) if name not in seen]
+                frontier = [name for name in dict.fromkeys(getattr(row, far.name) for row in rows) if name not in seen]
                 seen.update(frontier)
                 if not frontier:
                     break

@@ -41,8 +41,8 @@ _FROM_ENVIRONMENT_ONLY = {"serving_token"}
 class Settings(BaseModel):
     """The settings of one project.
 
-    Relative paths in URLs are taken from the project's folder. ``LOOPWRIGHT_STORE_URL`` overrides ``[store] url``, and so on; secrets
-    (``LOOPWRIGHT_SERVING_TOKEN``) are taken from the environment only.
+    Relative paths in URLs are taken from the project's folder. ``LOOPWRIGHT_STORE_URL`` overrides ``[store] url``, and
+    so on; secrets (``LOOPWRIGHT_SERVING_TOKEN``) are taken from the environment only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,8 +88,9 @@ class Settings(BaseModel):
             settings = cls(project=project.resolve(), **values)  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
             raise SettingsError(
-                f"The setting {'.'.join(map(str, first['loc']))} cannot be used: {first['msg']}, got {first['input']!r}.",
+                f"The setting {name} cannot be used: {first['msg']}, got {first['input']!r}.",
                 hint=f"Correct it in {FILE_NAME} or in its {_PREFIX}… variable.",
             ) from error
         return settings.model_copy(
@@ -125,6 +126,10 @@ def _from_file(path: Path) -> dict[str, object]:
                 )
             values[name] = tuple(value) if isinstance(value, list) else value
     return values
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _anchored(url: str, project: Path) -> str:

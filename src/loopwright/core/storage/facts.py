@@ -1,16 +1,18 @@
 """Facts in SQL: runs, versions, aliases, turns, signals, lineage. SQLite when embedded, PostgreSQL when outgrown.
 
-Each room declares its tables on :data:`metadata`, beside the noun they hold; ``migrations/`` spells how a store gets there. The embedded
-store migrates by itself when it is opened.
+Each room declares its tables on :data:`metadata`, beside the noun they hold; ``migrations/`` spells how a store gets
+there. The embedded store migrates by itself when it is opened.
 
-SQLite runs in WAL mode with one writer at a time: a write takes its lock at the start (``BEGIN IMMEDIATE``), waits up to
-:data:`BUSY_SECONDS` for its turn, and stays short. So sixteen processes can write at once without an error.
+SQLite runs in WAL mode with one writer at a time: a write takes its lock at the start (``BEGIN IMMEDIATE``), waits up
+to :data:`BUSY_SECONDS` for its turn, and stays short. So sixteen processes can write at once without an error.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
+import threading
 import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BUSY_SECONDS = 60
+_PG_COUNTER = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "glusterfs", "ceph", "lustre")
 
 metadata = sa.MetaData(
@@ -72,11 +75,12 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
 class Facts:
     """The relational store.
 
-    Concurrency: any number of threads and processes may share one store. A transaction that :meth:`write` opened is alone among writers
-    and becomes visible as a whole when the block ends, or not at all. Readers see the last committed state and never wait.
+    Concurrency: any number of threads and processes may share one store. A transaction that :meth:`write` opened is
+    alone among writers and becomes visible as a whole when the block ends, or not at all. Readers see the last
+    committed state and never wait.
 
-    Durability: embedded, a committed fact survives the death of the process at any moment; at a power cut the last commits of the
-    unfinished WAL interval may be missing, never a part of one.
+    Durability: embedded, a committed fact survives the death of the process at any moment; at a power cut the last
+    commits of the unfinished WAL interval may be missing, never a part of one.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql+psycopg://…``.
@@ -88,6 +92,8 @@ class Facts:
     def __init__(self, url: str) -> None:
         self.url = url
         self._is_sqlite = url.startswith("sqlite")
+        self._counter_lock = threading.Lock()
+        self._counter: sqlite3.Connection | None = None
         with _translated(url):
             if self._is_sqlite:
                 path = _sqlite_path(url)
@@ -140,34 +146,39 @@ class Facts:
         connection.execute(statement)
 
     def change_counter(self) -> int:
-        """Return a number that is different after another connection committed; a few microseconds on SQLite.
+        """Return a number that differs from the last one after another connection committed; microseconds on SQLite.
 
-        It lets a process that follows the facts (a server, a controller) look at them only when something was written.
+        A process that follows the facts (a server, a controller) looks at them only when this number moved.
         """
-        with self.read() as connection:
-            if self._is_sqlite:
-                path = _sqlite_path(self.url)
-                wal = Path(f"{path}-wal")
-                stats = [file.stat() for file in (path, wal) if file.exists()]
-                return hash(tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
-            return int(connection.execute(sa.text("SELECT txid_current_snapshot()::text::bigint")).scalar_one())
+        if not self._is_sqlite:
+            with self.read() as connection:
+                return int(
+                    connection.exec_driver_sql(_PG_COUNTER).scalar_one()
+                )
+        with self._counter_lock:
+            if self._counter is None:  # the counter is per connection, so that one is kept open and never writes
+                self._counter = sqlite3.connect(_sqlite_path(self.url), check_same_thread=False, isolation_level=None)
+            return int(self._counter.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
         """Give back all connections."""
+        with self._counter_lock:
+            if self._counter is not None:
+                self._counter.close()
+                self._counter = None
         self.engine.dispose()
 
     def _ensure_current(self) -> None:
         known = known_revisions()
         with self.read() as connection:
             has_table = sa.inspect(connection).has_table("alembic_version")
-            version = (
-                connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() if has_table else None
-            )
+            query = sa.text("SELECT version_num FROM alembic_version")
+            version = connection.execute(query).scalar() if has_table else None
         if version == known[-1]:
             return
         if version is not None and version not in known:
             raise StoreTooNewError(
-                f"The metadata store is at revision {version}; this version of Loopwright knows {known[0]} to {known[-1]}.",
+                f"The metadata store is at revision {version}; this Loopwright knows {known[0]} to {known[-1]}.",
                 hint="Run: pip install --upgrade loopwright",
             )
         with self.write() as connection:
@@ -191,7 +202,7 @@ def _engine(url: str, *, is_sqlite: bool) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite.pysqlite.SQLiteDialect_pysqlite, record: object) -> None:  # noqa: ARG001
+    def _prepare(connection: sqlite3.Connection, record: object) -> None:  # noqa: ARG001
         connection.isolation_level = None  # transactions are begun below, never by the driver
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
