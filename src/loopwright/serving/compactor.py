@@ -1,0 +1,128 @@
+"""From segments to the lake: every frame becomes rows of the Delta table ``predictions/<model>``, exactly once.
+
+Each append names the transaction ``(segment, end offset)``: what a killed compactor had committed is skipped by the
+next, what it had not is read again. A segment is deleted when its writer is gone and its last whole frame is in the
+lake.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loopwright.serving.prediction_log import SEGMENT_SUFFIX, segments_folder
+from loopwright.serving.prediction_record import PREDICTION_SCHEMA, decode_records, to_table
+from loopwright.serving.segment import is_finished, read_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from loopwright.core.storage.stores import Stores
+    from loopwright.serving.prediction_record import PredictionRecord
+
+_ROWS_PER_COMMIT = 200_000
+_COMMITS_PER_COMPACTION = 64
+
+
+@dataclass(frozen=True)
+class CompactionReport:
+    """What one pass moved: rows into the lake, finished segments deleted."""
+
+    rows: int
+    segments_deleted: int
+
+
+def predictions_table(model: str) -> str:
+    """Return the name of a model's table of predictions in the lake."""
+    return f"predictions/{model}"
+
+
+class PredictionTable:
+    """Read a model's predictions, and bring what the servers have logged into the lake first.
+
+    Any number of processes may call ``compact``; one works at a time on each machine, the others wait for it.
+    """
+
+    def __init__(self, stores: Stores, model: str) -> None:
+        self._stores = stores
+        self.model = model
+        self.table = predictions_table(model)
+        self._folder = segments_folder(stores.local, model)
+
+    def compact(self) -> CompactionReport:
+        """Move every whole frame that is not in the lake yet."""
+        if not self._folder.is_dir():
+            return CompactionReport(0, 0)
+        rows = deleted = 0
+        with self._alone():
+            for path in sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}")):
+                finished = is_finished(path)  # before reading: what is read then is all there will ever be
+                rows += self._consume(path)
+                if finished:
+                    path.unlink(missing_ok=True)
+                    deleted += 1
+        if rows and self._stores.tables.version(self.table) % _COMMITS_PER_COMPACTION == _COMMITS_PER_COMPACTION - 1:
+            self._stores.tables.compact(self.table)
+        return CompactionReport(rows, deleted)
+
+    def _consume(self, path: Path) -> int:
+        tables = self._stores.tables
+        done = (tables.transaction(self.table, path.name) or 0) if tables.exists(self.table) else 0
+        total = 0
+        pending: list[PredictionRecord] = []
+        end = done
+        for frame in read_frames(path, after=done):
+            pending += decode_records(frame.payload)
+            end = frame.end
+            if len(pending) >= _ROWS_PER_COMMIT:
+                total += self._commit(path, pending, end)
+                pending = []
+        return total + self._commit(path, pending, end)
+
+    def _commit(self, path: Path, records: list[PredictionRecord], end: int) -> int:
+        if records:
+            self._stores.tables.append(self.table, to_table(records), transaction=(path.name, end))
+        return len(records)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        fd = os.open(self._folder / ".compaction.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def read(self, *, where: str | None = None, columns: list[str] | None = None) -> pa.Table:
+        """Compact, then return predictions (`PREDICTION_SCHEMA`), those that ``where`` (SQL over the columns) keeps."""
+        self.compact()
+        if not self._stores.tables.exists(self.table):
+            empty = PREDICTION_SCHEMA.empty_table()
+            return empty if columns is None else empty.select(columns)
+        return self._stores.tables.read(self.table, columns=columns, where=where)
+
+    def scan_sql(self) -> str:
+        """Return a DuckDB SELECT over what is in the lake now; call ``compact`` first for what was just served."""
+        return self._stores.tables.scan_sql(self.table)
+
+    def find(self, prediction_id: str) -> list[dict[str, object]]:
+        """Return the records of one prediction: the answer's first, then its shadows; empty when there is none."""
+        quoted = prediction_id.replace("'", "''")
+        found: list[dict[str, object]] = self.read(where=f"prediction_id = '{quoted}'").to_pylist()
+        return sorted(found, key=lambda record: record["route"] == "shadow")
+
+
+def find_prediction(stores: Stores, prediction_id: str) -> list[dict[str, object]]:
+    """Look for a prediction among all models that have logged on this machine or in the lake."""
+    folder = stores.local / "predictions"
+    models = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for model in models:
+        if found := PredictionTable(stores, model).find(prediction_id):
+            return found
+    return []
