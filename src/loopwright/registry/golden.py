@@ -1,0 +1,81 @@
+"""Golden rows: a sample of training rows, and what the native form answered to them when it was registered.
+
+They are what the compiled form is compared on, what a server warms up with, and what tells a person years later
+whether a version still answers as it did. Stored as one Arrow IPC stream: the features as the training set held them,
+the answers beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from loopwright.core.errors import DeclarationError
+from loopwright.evaluation.outputs import Outputs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from loopwright.registry.signature import OutputSpec
+
+VALUE = "__value__"
+PROBABILITIES = "__probabilities__"
+LARGEST = 256
+"""Rows kept at most: enough for parity, little enough to travel with each version."""
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Hold golden rows and the answers to them.
+
+    Attributes:
+        table: The features, one column per input of the signature.
+        outputs: What the native form answered, row by row.
+    """
+
+    table: pa.Table
+    outputs: Outputs
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def to_bytes(self) -> bytes:
+        """Write rows and answers as one Arrow IPC stream."""
+        table = self.table.append_column(VALUE, pa.array(self.outputs.values.tolist()))
+        if self.outputs.probabilities is not None:
+            table = table.append_column(PROBABILITIES, pa.array(self.outputs.probabilities.tolist()))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return bytes(sink.getvalue())
+
+    @classmethod
+    def from_bytes(cls, data: bytes, output: OutputSpec) -> Golden:
+        """Read what `to_bytes` wrote."""
+        table = pa.ipc.open_stream(data).read_all()
+        classes = output.class_array()
+        dtype = np.dtype(np.float64) if classes is None else classes.dtype
+        values: NDArray[np.generic] = np.array(table[VALUE].to_pylist(), dtype=dtype)
+        probabilities = None
+        kept = table.drop_columns([VALUE])
+        if PROBABILITIES in table.column_names:
+            probabilities = np.array(table[PROBABILITIES].to_pylist(), dtype=np.float64)
+            kept = kept.drop_columns([PROBABILITIES])
+        return cls(kept, Outputs(output.kind, values, probabilities, output.classes))
+
+
+def choose_rows(table: pa.Table, *, count: int = LARGEST) -> pa.Table:
+    """Take at most `count` rows of a training table, evenly spread from the first to the last.
+
+    Raises:
+        DeclarationError: When the table has no rows.
+    """
+    if table.num_rows == 0:
+        raise DeclarationError("golden rows are taken from the training rows, and there are none")
+    if table.num_rows <= count:
+        return table.combine_chunks()
+    rows = np.linspace(0, table.num_rows - 1, count).astype(np.int64)
+    return table.take(pa.array(rows))

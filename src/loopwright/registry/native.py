@@ -1,0 +1,71 @@
+"""The native form of a model: the estimator itself, as it came out of training.
+
+It is the reference that the compiled form is measured against, and the fallback where there is none. scikit-learn
+does not document its estimators as safe under threads, so one call runs at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from loopwright.evaluation.outputs import Outputs
+from loopwright.registry.rows import frame
+from loopwright.registry.signature import output_spec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from loopwright.features.field import Field
+    from loopwright.registry.rows import Rows
+    from loopwright.registry.signature import OutputSpec
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """What a training function returns."""
+
+    def predict(self, X: object, /) -> object:  # noqa: N803  (scikit-learn's name)
+        """Answer one value per row."""
+
+
+class NativeModel:
+    """Answer rows with the estimator itself, one call at a time.
+
+    Args:
+        estimator: A fitted estimator.
+        fields: The features in the order of training, to make a frame of plain columns.
+        output: What the model answers; read from the estimator at the first call when it is not given.
+    """
+
+    def __init__(self, estimator: Predicts, fields: tuple[Field, ...], output: OutputSpec | None = None) -> None:
+        self.estimator = estimator
+        self._fields = fields
+        self._output = output
+        self._lock = threading.Lock()
+
+    def predict(self, rows: Rows) -> Outputs:
+        """Answer n rows; a mapping of columns is made a frame first."""
+        if isinstance(rows, Mapping):
+            rows = frame(rows, self._fields)
+        with self._lock:
+            values = np.asarray(self.estimator.predict(rows))
+            output = self._output or output_spec(self.estimator, values)
+            probabilities = (
+                np.asarray(self.estimator.predict_proba(rows), dtype=np.float64)  # type: ignore[attr-defined]
+                if output.probabilities
+                else None
+            )
+            self._output = output
+        if output.kind == "regression":
+            return Outputs("regression", values.reshape(-1).astype(np.float64))
+        dtype = cast("NDArray[np.generic]", output.class_array()).dtype
+        return Outputs(output.kind, values.reshape(-1).astype(dtype), probabilities, output.classes)
+
+    @property
+    def output(self) -> OutputSpec | None:
+        """Say what the model answers; None before its first call."""
+        return self._output
