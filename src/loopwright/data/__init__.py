@@ -1,1 +1,30 @@
-"""The room ``data``."""
+"""The room ``data``: sources, contracts, ingest, quarantine and snapshots.
+
+Reads sources, writes datasets to the lake. Importing it reads no data and loads no engine; the verbs are in
+:mod:`loopwright.data.lake`.
+"""
+
+from __future__ import annotations
+
+from loopwright.data.check import expect, fresh, row_count, unique
+from loopwright.data.column import column
+from loopwright.data.contract import Contract
+from loopwright.data.dataset import ColumnRef, Columns, Dataset
+from loopwright.data.files import files
+from loopwright.data.frame import frame
+from loopwright.data.push import push
+
+__all__ = [
+    "ColumnRef",
+    "Columns",
+    "Contract",
+    "Dataset",
+    "column",
+    "expect",
+    "files",
+    "frame",
+    "fresh",
+    "push",
+    "row_count",
+    "unique",
+]
