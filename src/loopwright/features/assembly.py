@@ -1,0 +1,281 @@
+"""The request-time half of the features: from request rows to exactly what the model got in training.
+
+An assembly is made once per model version, from the training set's specification and record. It checks the request, looks up the views'
+values in the online store (one call per view), runs the on-demand transforms (one call per transform) and puts the fields in their order
+with the types and categories that training fixed. It carries its functions by value, so that it loads where the project file is absent.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import cloudpickle
+import numpy as np
+
+from loopwright.core.errors import FeatureError, InvalidRequestError
+from loopwright.core.hashing import digest_bytes
+from loopwright.features.columns import Array, ModelInput, model_input, served_rows
+from loopwright.features.field import Field
+from loopwright.features.online import OnlineStore, entity_key
+from loopwright.features.request import RequestField, Row, read_field
+from loopwright.features.transform_run import run_in_batches
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+NO_ROWS = "The request has no rows."
+
+
+@dataclass(frozen=True)
+class ViewLookup:
+    """A view whose values come from the online store."""
+
+    name: str
+    version: str
+    entity: tuple[str, ...]
+    ttl: timedelta | None
+    fields: tuple[Field, ...]
+
+    @property
+    def key(self) -> str:
+        """The view's name in the online store."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class TransformCall:
+    """A transform that runs on request fields."""
+
+    name: str
+    inputs: tuple[str, ...]
+    function: Callable[..., object]
+    batch_rows: int
+    field: Field
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """The model's input for some rows, and what is to be logged beside the answer.
+
+    Unpacks as ``X, served``. Both are made when first asked for: a compiled model may take ``columns`` and never need a DataFrame.
+    """
+
+    fields: tuple[Field, ...]
+    columns: Mapping[str, Array]
+    ignored: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.columns[self.fields[0].name])
+
+    @cached_property
+    def X(self) -> ModelInput:  # noqa: N802 - scikit-learn's name
+        """What the model got in training, for these rows."""
+        return model_input(self.columns, self.fields)
+
+    @cached_property
+    def served(self) -> list[dict[str, object]]:
+        """The features of each row as plain values; long arrays as mean, std, min and max."""
+        return served_rows(self.columns, self.fields)
+
+    def __iter__(self) -> Iterator[object]:
+        return iter((self.X, self.served))
+
+
+@dataclass(frozen=True)
+class FeatureAssembly:
+    """How request rows become the model's input.
+
+    Attributes:
+        inputs: The fields that a request row has, in a stable order.
+        fields: The model's input, in the order of training.
+        views: What is looked up.
+        transforms: What is computed.
+        known: Names that a row may also carry without being reported (the dataset's other columns).
+    """
+
+    inputs: tuple[RequestField, ...]
+    fields: tuple[Field, ...]
+    views: tuple[ViewLookup, ...] = ()
+    transforms: tuple[TransformCall, ...] = ()
+    known: frozenset[str] = frozenset()
+
+    def assemble(
+        self, rows: Sequence[Row], online: OnlineStore | None = None, now: datetime | None = None
+    ) -> Assembled:
+        """Turn request rows into the model's input.
+
+        Args:
+            rows: One mapping per row, as JSON gives them; images as bytes or base64 text.
+            online: Where the views' values are; needed if the model uses a view.
+            now: The moment of the request, for the views' ttl; needed if the model uses a view.
+
+        Raises:
+            InvalidRequestError: If a row is no mapping, lacks a required field, or has one of the wrong type.
+            FeatureError: If a transform fails, or the model uses a view and there is no online store.
+        """
+        if not rows:
+            raise InvalidRequestError(NO_ROWS, hint="Send at least one.")
+        ignored = self._check_names(rows)
+        raw = {field.name: read_field(rows, field) for field in self.inputs}
+        columns: dict[str, Array] = {}
+        for field in self.fields:
+            if field.origin == "column":
+                columns[field.name] = self._codes(cast("Array", raw[field.name]), field)
+        for view in self.views:
+            columns.update(self._look_up(view, raw, len(rows), online, now))
+        for call in self.transforms:
+            inputs = [raw[name] for name in call.inputs]
+            values, _ = run_in_batches(
+                call.name, call.function, inputs, rows=len(rows), batch_rows=call.batch_rows, pinned=call.field
+            )
+            columns[call.field.name] = values
+        return Assembled(self.fields, columns, ignored)
+
+    def _check_names(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        expected = self._expected
+        extra: set[str] = set()
+        for index, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise InvalidRequestError(f"Row {index} must be an object with fields, got {type(row).__name__}.")
+            if not row.keys() <= expected:
+                extra |= row.keys() - expected
+        return tuple(sorted(extra))
+
+    @cached_property
+    def _expected(self) -> frozenset[str]:
+        return self.known | {field.name for field in self.inputs}
+
+    @cached_property
+    def _code_of(self) -> dict[str, dict[str | None, int]]:
+        return {
+            field.name: {category: code for code, category in enumerate(field.categories)}
+            for field in self.fields
+            if field.dtype == "category"
+        }
+
+    def _codes(self, values: Array, field: Field) -> Array:
+        if field.dtype != "category":
+            return values
+        known = self._code_of[field.name]
+        return np.array([known.get(value, -1) for value in values.tolist()], dtype=np.int32)
+
+    def _look_up(
+        self,
+        view: ViewLookup,
+        raw: Mapping[str, Array | list[bytes | None]],
+        rows: int,
+        online: OnlineStore | None,
+        now: datetime | None,
+    ) -> dict[str, Array]:
+        if online is None or now is None:
+            raise FeatureError(
+                f"The model uses the feature view '{view.name}', whose values are in the online store, and none was given.",
+                hint="Pass online= and now=, and fill the store with materialize.",
+            )
+        entity = [cast("Array", raw[name]).tolist() for name in view.entity]
+        found = online.read_many(
+            view.key, [entity_key(values) for values in zip(*entity, strict=True)], now=now, ttl=view.ttl
+        )
+        result: dict[str, Array] = {}
+        for field in view.fields:
+            values = [None if row is None else row.values.get(field.name) for row in found]
+            result[field.name] = self._codes(online_array(values, field), field)
+        if len(found) != rows:
+            raise FeatureError(f"The online store answered {len(found)} of {rows} keys of '{view.key}'.")
+        return result
+
+    def __getstate__(self) -> dict[str, object]:
+        names = ("inputs", "fields", "views", "transforms", "known")
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+
+    @property
+    def needs_online(self) -> bool:
+        """Whether ``assemble`` needs an online store."""
+        return bool(self.views)
+
+
+def online_array(values: list[object], field: Field) -> Array:
+    """Return the looked-up values of one feature as an array; None where there is none (a category stays text)."""
+    if field.dtype in {"float64", "float32"}:
+        return np.array(values, dtype=field.dtype)
+    if field.dtype == "timestamp":
+        micros = [np.iinfo(np.int64).min if value is None else cast("int", value) for value in values]
+        return np.array(micros, dtype=np.int64).view("datetime64[us]")
+    result = np.empty(len(values), dtype=object)
+    result[:] = values
+    return result
+
+
+def assembly_to_bytes(assembly: FeatureAssembly) -> bytes:
+    """Return the assembly as bytes, with the functions of the project (and what they call there) by value.
+
+    The bytes are a pickle: load them only if their digest is on record in this workspace, or their origin is trusted.
+    """
+    modules = _project_modules([call.function for call in assembly.transforms])
+    registered: list[ModuleType] = []
+    try:
+        for module in modules:
+            if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+                cloudpickle.register_pickle_by_value(module)
+                registered.append(module)
+        return cast("bytes", cloudpickle.dumps(assembly))
+    finally:
+        for module in registered:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def assembly_from_bytes(data: bytes) -> FeatureAssembly:
+    """Load what ``assembly_to_bytes`` wrote. It runs code: the caller vouches for the bytes.
+
+    Raises:
+        FeatureError: If the bytes are no assembly.
+    """
+    loaded = cloudpickle.loads(data)
+    if not isinstance(loaded, FeatureAssembly):
+        raise FeatureError(
+            f"The bytes {digest_bytes(data)[:12]} hold a {type(loaded).__name__} and no feature assembly."
+        )
+    return loaded
+
+
+def _project_modules(functions: Sequence[Callable[..., object]]) -> list[ModuleType]:
+    """Return the modules that lie in the functions' folders and belong to no installed package."""
+    folders: set[Path] = set()
+    own: set[str] = set()
+    for function in functions:
+        module = sys.modules.get(getattr(function, "__module__", "") or "")
+        if module is not None and _is_project_file(module):
+            own.add(module.__name__)
+            folders.add(Path(cast("str", module.__file__)).resolve().parent)
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name in own
+        or (folders and _is_project_file(module) and Path(cast("str", module.__file__)).resolve().parent in folders)
+    ]
+
+
+def _is_project_file(module: ModuleType) -> bool:
+    path = getattr(module, "__file__", None)
+    if not isinstance(path, str) or module.__name__ == "__main__" or module.__name__.partition(".")[0] == "loopwright":
+        return False
+    resolved = Path(path).resolve()
+    installed = {"site-packages", "dist-packages"} & set(resolved.parts)
+    return (
+        not installed
+        and not resolved.is_relative_to(Path(np.__file__).resolve().parent.parent)
+        and not _is_standard(resolved)
+    )
+
+
+def _is_standard(path: Path) -> bool:
+    return path.is_relative_to(Path(sys.modules["os"].__file__ or "/nowhere").resolve().parent)

@@ -1,0 +1,150 @@
+"""The online store: the latest known value of every view and entity, for lookup at request time.
+
+``OnlineStore`` is the port; ``SqliteOnlineStore`` (one file, many processes) and ``MemoryOnlineStore`` (one process) are its adapters
+here. Its conformance suite is ``loopwright.features.conformance.online_store``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+Value = float | int | bool | str | None | list[float]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class OnlineRow:
+    """The values of one entity in one view.
+
+    Attributes:
+        key: The entity, as ``entity_key`` writes it.
+        event_time: The moment the values speak of.
+        available_at: The moment they were known.
+        values: The features by name; times are microseconds since 1970 in UTC.
+    """
+
+    key: str
+    event_time: datetime
+    available_at: datetime
+    values: dict[str, Value]
+
+
+class OnlineStore(Protocol):
+    """Latest values by view and entity.
+
+    Several threads and processes may read and write at once. A write is atomic: a reader sees all of a call's rows or none, and after the
+    return they survive a kill. A row replaces another only if it is newer by ``(event_time, available_at)``, so that writing the same
+    rows again, or in another order, ends in the same state. The mark is kept with the rows of its call, in the same transaction.
+    """
+
+    def write_many(self, view: str, rows: Iterable[OnlineRow], *, mark: str | None = None) -> int:
+        """Store rows and, with them, the mark; return how many rows were new or newer."""
+        ...
+
+    def read_many(
+        self, view: str, keys: Sequence[str], *, now: datetime, ttl: timedelta | None
+    ) -> list[OnlineRow | None]:
+        """Return the row of each key, in order; None where there is none or ``event_time <= now - ttl``."""
+        ...
+
+    def mark(self, view: str) -> str | None:
+        """Return the mark that the last write with one left, or None."""
+        ...
+
+    def count(self, view: str) -> int:
+        """Return how many entities the view has."""
+        ...
+
+    def views(self) -> list[str]:
+        """Return the names of the views that have rows or a mark, sorted."""
+        ...
+
+    def drop(self, view: str) -> None:
+        """Remove a view's rows and mark."""
+        ...
+
+
+class MemoryOnlineStore:
+    """Latest values in this process's memory: for batch scoring and tests of what reads a store."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, OnlineRow]] = {}
+        self._marks: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def write_many(self, view: str, rows: Iterable[OnlineRow], *, mark: str | None = None) -> int:
+        """Store rows and, with them, the mark; return how many rows were new or newer."""
+        incoming = list(rows)
+        with self._lock:
+            known = self._rows.setdefault(view, {})
+            written = 0
+            for row in incoming:
+                old = known.get(row.key)
+                if old is None or (row.event_time, row.available_at) > (old.event_time, old.available_at):
+                    known[row.key] = row
+                    written += 1
+            if mark is not None:
+                self._marks[view] = mark
+        return written
+
+    def read_many(
+        self, view: str, keys: Sequence[str], *, now: datetime, ttl: timedelta | None
+    ) -> list[OnlineRow | None]:
+        """Return the row of each key, in order; None where there is none or it is older than the ttl."""
+        with self._lock:
+            known = self._rows.get(view, {})
+            found = [known.get(key) for key in keys]
+        return [row if row is not None and is_alive(row.event_time, now, ttl) else None for row in found]
+
+    def mark(self, view: str) -> str | None:
+        """Return the mark that the last write with one left, or None."""
+        return self._marks.get(view)
+
+    def count(self, view: str) -> int:
+        """Return how many entities the view has."""
+        return len(self._rows.get(view, {}))
+
+    def views(self) -> list[str]:
+        """Return the names of the views that have rows or a mark, sorted."""
+        with self._lock:
+            return sorted({name for name, rows in self._rows.items() if rows} | set(self._marks))
+
+    def drop(self, view: str) -> None:
+        """Remove a view's rows and mark."""
+        with self._lock:
+            self._rows.pop(view, None)
+            self._marks.pop(view, None)
+
+
+def entity_key(values: Sequence[object]) -> str:
+    """Return an entity as the text under which a store keeps it; a whole float is written as an integer.
+
+    >>> entity_key(["c7"]), entity_key([7.0, "Oslo"])
+    ('["c7"]', '[7,"Oslo"]')
+    """
+    plain = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+    return _encode(plain).decode()
+
+
+def is_alive(event_time: datetime, now: datetime, ttl: timedelta | None) -> bool:
+    """Say whether a row still counts: ``event_time > now - ttl``, the rule of the point-in-time join."""
+    return ttl is None or event_time > now - ttl
+
+
+def to_micros(moment: datetime) -> int:
+    """Return microseconds since 1970 in UTC."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the moment of microseconds since 1970 in UTC."""
+    return EPOCH + timedelta(microseconds=micros)

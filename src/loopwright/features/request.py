@@ -1,0 +1,177 @@
+"""Request fields: what a client must send, and how it becomes arrays.
+
+A request is a list of rows as JSON gives them. Every value is checked against the declared type; the first wrong one is reported with its
+row, field, expected type and value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Literal, NoReturn, cast
+
+import numpy as np
+
+from loopwright.core.errors import InvalidRequestError
+from loopwright.features.columns import Array
+
+ValueType = Literal["float", "int", "bool", "string", "category", "timestamp", "date", "image", "audio", "text"]
+Row = Mapping[str, object]
+
+PAYLOADS: frozenset[str] = frozenset({"image", "audio"})
+_MISSING = object()
+_EXPECTED = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "string": "a text",
+    "category": "a text",
+    "timestamp": "a time such as 2026-01-31T12:00:00Z",
+    "date": "a date such as 2026-01-31",
+    "image": "bytes, or base64 text",
+    "audio": "bytes, or base64 text",
+    "text": "a text",
+}
+
+
+@dataclass(frozen=True)
+class RequestField:
+    """One field that a request row has.
+
+    Attributes:
+        name: Its name in the row.
+        type: Its declared column type.
+        required: Whether a row without it, or with null, is refused.
+    """
+
+    name: str
+    type: ValueType
+    required: bool = True
+
+    @property
+    def is_payload(self) -> bool:
+        """Whether the value is bytes (an image, audio)."""
+        return self.type in PAYLOADS
+
+    def to_json(self) -> dict[str, object]:
+        """Return the field as plain JSON values."""
+        return {"name": self.name, "type": self.type, "required": self.required}
+
+
+def read_field(rows: Sequence[Row], field: RequestField) -> Array | list[bytes | None]:
+    """Return one field of all rows as an array, or as a list of bytes for a payload.
+
+    Missing numbers are NaN, missing texts None, missing times NaT. Whole numbers that may be missing are floats, as in training.
+
+    Raises:
+        InvalidRequestError: If a required value is missing or a value has the wrong type.
+    """
+    name = field.name
+    values = [row.get(name) for row in rows]
+    if field.required and None in values:
+        _missing(rows, field)
+    if field.is_payload:
+        return [_payload(value, index, field) for index, value in enumerate(values)]
+    match field.type:
+        case "float":
+            return _numbers(values, field, whole=False)
+        case "int":
+            numbers = _numbers(values, field, whole=True)
+            return numbers.astype(np.int64) if field.required else numbers.astype(np.float64)
+        case "bool":
+            _check_all(values, field, (bool, np.bool_))
+            if field.required:
+                return np.array(values, dtype=np.bool_)
+            return np.array(
+                [np.nan if value is None else float(cast("bool", value)) for value in values], dtype=np.float64
+            )
+        case "timestamp" | "date":
+            return np.array(
+                [_moment(value, index, field) for index, value in enumerate(values)], dtype="datetime64[us]"
+            )
+        case _:
+            _check_all(values, field, (str,))
+            result = np.empty(len(values), dtype=object)
+            result[:] = values
+            return result
+
+
+def _numbers(values: list[object], field: RequestField, *, whole: bool) -> Array:
+    kinds = set(map(type, values))
+    if not kinds <= {int, float, type(None)}:
+        for index, value in enumerate(values):
+            if value is not None and (
+                isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number)
+            ):
+                _wrong(index, field, value)
+    if whole and kinds != {int}:
+        for index, value in enumerate(values):
+            if isinstance(value, float | np.floating) and not float(value).is_integer():
+                _wrong(index, field, value)
+    try:
+        return np.array(cast("Any", values), dtype=np.int64 if whole and kinds == {int} else np.float64)
+    except OverflowError as error:
+        raise InvalidRequestError(
+            f"Field '{field.name}': a number is too large.", hint="Send numbers within 64 bits."
+        ) from error
+
+
+def _check_all(values: list[object], field: RequestField, kinds: tuple[type, ...]) -> None:
+    if not set(map(type, values)) <= {*kinds, type(None)}:
+        for index, value in enumerate(values):
+            if value is not None and not isinstance(value, kinds):
+                _wrong(index, field, value)
+
+
+def _moment(value: object, index: int, field: RequestField) -> np.datetime64:
+    if value is None:
+        return np.datetime64("NaT", "us")
+    try:
+        if isinstance(value, np.datetime64):
+            return value.astype("datetime64[us]")
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            moment = value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+            return np.datetime64(moment, "us")
+        if isinstance(value, date):
+            return np.datetime64(value, "us")
+    except (ValueError, OverflowError):
+        pass
+    _wrong(index, field, value)
+
+
+def _payload(value: object, index: int, field: RequestField) -> bytes | None:
+    if value is None:
+        return None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            pass
+    _wrong(index, field, value)
+
+
+def _missing(rows: Sequence[Row], field: RequestField) -> NoReturn:
+    for index, row in enumerate(rows):
+        value = row.get(field.name, _MISSING)
+        if value is None or value is _MISSING:
+            state = "is null" if value is None else "is missing"
+            raise InvalidRequestError(
+                f"Row {index}: the field '{field.name}' {state}; expected {_EXPECTED[field.type]}.",
+                hint="Send it, or declare the column with required=False.",
+            )
+    raise AssertionError("a missing value was seen and not found")
+
+
+def _wrong(index: int, field: RequestField, value: object) -> NoReturn:
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "…"
+    raise InvalidRequestError(
+        f"Row {index}: the field '{field.name}' must be {_EXPECTED[field.type]}, got {type(value).__name__} {shown}.",
+    )
