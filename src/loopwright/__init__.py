@@ -1,1 +1,120 @@
-"""x"""
+"""Loopwright: the closed loop of machine learning in one package.
+
+A project is one file with seven declarations, in the order in which data flows::
+
+    import loopwright as lw
+
+    loop = lw.Loop("deliveries")
+    orders = loop.dataset(...)  # 1 data collection
+    loop.features(...)  # 2 feature engineering
+    loop.model(...)  # 3 training and evaluation
+    loop.deploy(...)  # 4 deployment
+    loop.monitor(...)  # 5 monitoring
+    loop.retrain(...)  # 6 the way back
+    loop.workload(...)  # 7 the demand, for the plan
+
+The words: a **dataset** is a named, versioned table with a source and a **contract**; rows that break it go to the
+**quarantine**; a **snapshot** is one version of it. A **feature view** makes features from datasets, keyed by entity and
+event time. A **training set** joins features and **labels** as known at each example's moment, and seals a **holdout**.
+A **run** trains; a **model version** is what it registers; a **verdict** is what the gates say of it. An **alias** such
+as ``champion`` names a version; a **release** rolls one out. A **prediction** is one answered row, an **outcome** its
+label when that arrives, a **signal** what monitoring saw, a **decision** what the policy concludes, and a **turn** one
+time round the loop.
+
+Names are bound when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loopwright.data.check import expect, fresh, row_count, unique
+    from loopwright.data.column import column
+    from loopwright.data.files import files
+    from loopwright.data.frame import frame
+    from loopwright.data.push import push
+    from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice
+    from loopwright.features.examples import TrainingSet
+    from loopwright.features.label import label
+    from loopwright.features.split import entities, fraction, latest
+    from loopwright.loop.project import Loop
+    from loopwright.loop.triggers import drift_seen, loss_above_reference, new_rows, schedule
+    from loopwright.monitoring.watch import kpi
+    from loopwright.serving.deploy import online
+    from loopwright.training.active import log_artifact, log_metric, log_param
+    from loopwright.training.params import Params
+    from loopwright.training.search import choice, integer, search, uniform
+    from loopwright.workspace import Workspace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "loopwright.data.check": ("expect", "fresh", "row_count", "unique"),
+    "loopwright.data.column": ("column",),
+    "loopwright.data.files": ("files",),
+    "loopwright.data.frame": ("frame",),
+    "loopwright.data.push": ("push",),
+    "loopwright.evaluation.gate": ("at_least", "at_most", "beats_champion", "every_slice"),
+    "loopwright.features.examples": ("TrainingSet",),
+    "loopwright.features.label": ("label",),
+    "loopwright.features.split": ("entities", "fraction", "latest"),
+    "loopwright.loop.project": ("Loop",),
+    "loopwright.loop.triggers": ("drift_seen", "loss_above_reference", "new_rows", "schedule"),
+    "loopwright.monitoring.watch": ("kpi",),
+    "loopwright.serving.deploy": ("online",),
+    "loopwright.training.active": ("log_artifact", "log_metric", "log_param"),
+    "loopwright.training.params": ("Params",),
+    "loopwright.training.search": ("choice", "integer", "search", "uniform"),
+    "loopwright.workspace": ("Workspace",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Loop",
+    "Params",
+    "TrainingSet",
+    "Workspace",
+    "at_least",
+    "at_most",
+    "beats_champion",
+    "choice",
+    "column",
+    "drift_seen",
+    "entities",
+    "every_slice",
+    "expect",
+    "files",
+    "fraction",
+    "frame",
+    "fresh",
+    "integer",
+    "kpi",
+    "label",
+    "latest",
+    "log_artifact",
+    "log_metric",
+    "log_param",
+    "loss_above_reference",
+    "new_rows",
+    "online",
+    "push",
+    "row_count",
+    "schedule",
+    "search",
+    "uniform",
+    "unique",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

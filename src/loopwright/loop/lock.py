@@ -1,0 +1,55 @@
+"""One turn at a time: a lock that the operating system takes back when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from loopwright.core.errors import TurnInProgressError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def turn_lock(path: Path) -> Iterator[None]:
+    """Hold the lock while the block runs.
+
+    The lock is the kernel's (``flock``): a killed process leaves none behind, and the file's text is for people only.
+
+    Raises:
+        TurnInProgressError: If another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
+            raise TurnInProgressError(
+                f"Process {holder} is turning this loop.",
+                hint="Wait for it to finish; `loopwright status` shows its steps.",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_turning(path: Path) -> bool:
+    """Say whether a process holds the lock now."""
+    if not path.exists():
+        return False
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,326 @@
+"""The declared project: the object that a user's ``loop.py`` makes, with its seven declarations in the order data flows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from loopwright.core.durations import parse_duration
+from loopwright.core.errors import DeclarationError, UnknownNameError
+from loopwright.data.dataset import ColumnRef, Columns, Dataset
+from loopwright.features.on_demand import OnDemand, on_demand
+from loopwright.features.view import FeatureView, feature_view
+from loopwright.loop.model import ModelDeclaration, RetrainPolicy
+from loopwright.loop.triggers import check_triggers
+from loopwright.monitoring.watch import monitoring
+from loopwright.planning.workload import workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import ibis
+
+    from loopwright.data.check import Check
+    from loopwright.data.column import Column
+    from loopwright.data.contract import Contract
+    from loopwright.data.dataset import OnDuplicate
+    from loopwright.data.source import Source
+    from loopwright.evaluation.gate import Gate
+    from loopwright.features.label import Label
+    from loopwright.features.split import Split
+    from loopwright.loop.model import Approval
+    from loopwright.loop.triggers import Trigger
+    from loopwright.monitoring.watch import DriftWindows, Kpi, LossWatch
+    from loopwright.planning.workload import Cadence, Workload
+    from loopwright.serving.deploy import OnlineDeployment
+    from loopwright.training.search import Search
+
+    ViewFunction = Callable[..., ibis.Table]
+
+_Named = TypeVar("_Named", Dataset, FeatureView, OnDemand, ModelDeclaration)
+
+
+class Loop:
+    """A declared project: datasets, features, models, and how each model is deployed, monitored and retrained.
+
+    Nothing runs when it is declared. ``loopwright run`` turns it once, ``loopwright up`` keeps it turning.
+
+    >>> loop = Loop("deliveries")
+    >>> loop.workload(requests_per_day=1_000_000, peak_rps=50).mean_rps
+    11.574074074074074
+    """
+
+    def __init__(self, name: str) -> None:
+        if not name.replace("-", "_").isidentifier():
+            raise DeclarationError(
+                f"A project's name holds letters, digits, '-' and '_' and begins with a letter, got {name!r}.",
+                hint="Write lw.Loop('deliveries').",
+            )
+        self.name = name
+        self.datasets: dict[str, Dataset] = {}
+        self.views: dict[str, FeatureView] = {}
+        self.transforms: dict[str, OnDemand] = {}
+        self.models: dict[str, ModelDeclaration] = {}
+        self.demand: Workload | None = None
+
+    def __repr__(self) -> str:
+        return f"Loop({self.name!r}: {len(self.datasets)} datasets, {len(self.models)} models)"
+
+    def dataset(
+        self,
+        name: str,
+        *,
+        source: Source,
+        event_time: str | None = None,
+        arrival_time: str | None = None,
+        key: str | Iterable[str] | None = None,
+        contract: Contract | Iterable[Column | Check] | None = None,
+        on_duplicate: OnDuplicate | None = None,
+        description: str = "",
+    ) -> Dataset:
+        """Declare a dataset: where its rows come from and what they must satisfy.
+
+        Args:
+            name: Unique in the project.
+            source: ``lw.files(…)``, ``lw.push()`` or ``lw.frame(…)``.
+            event_time: The column with the moment a row speaks of.
+            arrival_time: The column with the moment a row became known, where the source records it.
+            key: The column, or columns, that name a row.
+            contract: Columns (``lw.column``) and checks (``lw.unique``, ``lw.fresh``, …).
+            on_duplicate: What becomes of a row whose key is stored already with other content: ``"quarantine"`` it,
+                ``"ignore"`` it, or ``"upsert"``.
+            description: What the rows are.
+
+        Raises:
+            ContractError: If the contract contradicts itself or names an unknown column.
+        """
+        made = Dataset(
+            name,
+            source,
+            event_time=event_time,
+            arrival_time=arrival_time,
+            key=key,
+            contract=contract,
+            on_duplicate=on_duplicate,
+            description=description,
+        )
+        return _add(self.datasets, "dataset", made)
+
+    def features(
+        self,
+        *sources: Dataset,
+        entity: str | Sequence[str],
+        event_time: str | None = None,
+        ttl: str | float | timedelta | None = None,
+        name: str | None = None,
+    ) -> Callable[[ViewFunction], FeatureView]:
+        """Declare a feature view; the function takes one Ibis table per dataset and returns one.
+
+        Args:
+            sources: The datasets it reads, in the order of the function's arguments.
+            entity: The column, or columns, that an example is matched on.
+            event_time: The event-time column of the result; by default that of the first dataset.
+            ttl: How long a row counts, such as ``"7d"``; None for ever.
+            name: By default the function's name.
+        """
+
+        def declare(function: ViewFunction) -> FeatureView:
+            keys = entity if isinstance(entity, str) else tuple(entity)
+            view = feature_view(function, *sources, entity=keys, event_time=event_time, ttl=ttl, name=name)
+            return _add(self.views, "feature view", view)
+
+        return declare
+
+    def transform(
+        self, *inputs: ColumnRef | Columns | Dataset, name: str | None = None, batch_rows: int | None = None
+    ) -> Callable[[Callable[..., object]], OnDemand]:
+        """Declare an on-demand transform: arrays in, one array out, the same code in training and at request time.
+
+        Args:
+            inputs: The columns, in the order of the function's arguments.
+            name: By default the function's name.
+            batch_rows: The most rows per call.
+        """
+
+        def declare(function: Callable[..., object]) -> OnDemand:
+            sizes = {} if batch_rows is None else {"batch_rows": batch_rows}
+            return _add(self.transforms, "transform", on_demand(function, *inputs, name=name, **sizes))  # type: ignore[arg-type]
+
+        return declare
+
+    def model(
+        self,
+        name: str,
+        *,
+        label: Label,
+        features: Iterable[ColumnRef | Columns | FeatureView | OnDemand],
+        holdout: Split,
+        metrics: Sequence[str],
+        gates: Sequence[Gate] = (),
+        search: Search | None = None,
+        params: Mapping[str, object] | None = None,
+        seed: int = 0,
+        trust_pickle: bool = False,
+        memory: str | None = None,
+        time: str | timedelta | None = None,
+    ) -> Callable[[Callable[..., object]], ModelDeclaration]:
+        """Declare a model by its training function ``f(train)``, ``f(train, params)`` or ``f(train, params, seed)``.
+
+        Args:
+            name: Unique in the project.
+            label: The target, ``lw.label(orders.minutes, arrives_after="2h")``.
+            features: Columns, views and transforms, in the order the model sees them.
+            holdout: What is sealed for evaluation: ``lw.latest``, ``lw.fraction`` or ``lw.entities``.
+            metrics: scikit-learn's names; the first one is the primary, which a search optimises.
+            gates: What a new version must satisfy to become champion.
+            search: A hyperparameter search, ``lw.search(trials=30, …)``.
+            params: Fixed parameters.
+            seed: Makes a training repeatable.
+            trust_pickle: Allow a model that only pickle can store.
+            memory: Bound on the training's memory, such as ``"4GB"``; by default ``[training] memory``.
+            time: Bound on the training's time, such as ``"1h"``; by default ``[training] time``.
+
+        Raises:
+            UnknownNameError: If a metric is not known.
+            DeclarationError: If a gate judges a metric that the model does not compute.
+        """
+        used = _flat(features)
+        if not metrics:
+            raise DeclarationError(f"The model '{name}' has no metric.", hint="Name at least one: metrics=['mae'].")
+        for gate in gates:
+            _check_gate(name, gate, metrics)
+
+        def declare(function: Callable[..., object]) -> ModelDeclaration:
+            made = ModelDeclaration(
+                name=name,
+                function=function,
+                label=label,
+                features=used,
+                holdout=holdout,
+                metrics=tuple(metrics),
+                gates=tuple(gates),
+                search=search,
+                params=dict(params or {}),
+                seed=seed,
+                trust_pickle=trust_pickle,
+                memory=memory,
+                time=None if time is None else parse_duration(time),
+            )
+            return _add(self.models, "model", made)
+
+        return declare
+
+    def deploy(self, model: ModelDeclaration, *, online: OnlineDeployment) -> None:
+        """Put a model online: ``lw.online(shadow=…, canary=[5, 25, 100])`` says how a new version reaches traffic."""
+        self._own(model).online = online
+
+    def monitor(
+        self,
+        model: ModelDeclaration,
+        *,
+        latency_p99: str | timedelta | None = None,
+        errors: float | None = None,
+        drift: str | int | timedelta | DriftWindows | None = "daily",
+        business: Kpi | Sequence[Kpi] = (),
+        loss: LossWatch | None = None,
+    ) -> None:
+        """Watch a model in four dimensions: system (latency, errors), model (realised loss), data (drift), business."""
+        self._own(model).monitoring = monitoring(
+            latency_p99=latency_p99, errors=errors, drift=drift, business=business, loss=loss
+        )
+
+    def retrain(
+        self,
+        model: ModelDeclaration,
+        *,
+        on: Sequence[Trigger],
+        approval: Approval = "automatic",
+        cooldown: str | float | timedelta = "1h",
+        max_turns: int = 10,
+        per: str | float | timedelta = "30d",
+    ) -> None:
+        """Say what begins another turn, how often at most, and whether a person approves it first.
+
+        Args:
+            model: The model to train anew.
+            on: ``lw.schedule``, ``lw.loss_above_reference``, ``lw.new_rows``, ``lw.drift_seen``.
+            approval: ``"automatic"`` or ``"manual"``.
+            cooldown: The least time between two such turns; doubled after each one that promoted nothing.
+            max_turns: The most such turns within ``per``.
+            per: The period of ``max_turns``.
+        """
+        if approval not in ("automatic", "manual"):
+            raise DeclarationError(f"approval={approval!r} is not known.", hint="Use 'automatic' or 'manual'.")
+        if max_turns < 1:
+            raise DeclarationError(f"max_turns must be at least 1, got {max_turns}.")
+        self._own(model).retrain = RetrainPolicy(
+            on=check_triggers(on),
+            approval=approval,
+            cooldown=parse_duration(cooldown),
+            max_turns=max_turns,
+            per=parse_duration(per),
+        )
+
+    def workload(
+        self,
+        *,
+        requests_per_day: float,
+        peak_rps: float | None = None,
+        latency_p99: str | float | timedelta = "200ms",
+        retrain: Cadence = "monthly",
+        payload: str | int | None = None,
+        retention: str | timedelta | None = None,
+    ) -> Workload:
+        """Declare what the project must carry; the planner sizes and prices it."""
+        self.demand = workload(
+            requests_per_day=requests_per_day,
+            peak_rps=peak_rps,
+            latency_p99=latency_p99,
+            retrain=retrain,
+            payload=payload,
+            retention=retention,
+        )
+        return self.demand
+
+    def _own(self, model: ModelDeclaration) -> ModelDeclaration:
+        if not isinstance(model, ModelDeclaration):
+            raise DeclarationError(
+                f"A model is expected, got {type(model).__name__}.",
+                hint="Pass the function that @loop.model(…) decorates.",
+            )
+        if self.models.get(model.name) is not model:
+            raise UnknownNameError("model", model.name, self.models)
+        return model
+
+
+def _add(known: dict[str, _Named], kind: str, made: _Named) -> _Named:
+    if made.name in known:
+        raise DeclarationError(f"There are two {kind}s named '{made.name}'.", hint="Give one of them another name.")
+    known[made.name] = made
+    return made
+
+
+def _flat(
+    features: Iterable[ColumnRef | Columns | FeatureView | OnDemand],
+) -> tuple[ColumnRef | FeatureView | OnDemand, ...]:
+    flat: list[ColumnRef | FeatureView | OnDemand] = []
+    for feature in features:
+        if isinstance(feature, Columns):
+            flat.extend(feature.refs)
+        elif isinstance(feature, ColumnRef | FeatureView | OnDemand):
+            flat.append(feature)
+        else:
+            raise DeclarationError(
+                f"{feature!r} is no feature.", hint="Use columns (orders['a', 'b']), feature views or transforms."
+            )
+    if not flat:
+        raise DeclarationError("A model needs at least one feature.", hint="Name columns, views or transforms.")
+    return tuple(flat)
+
+
+def _check_gate(model: str, gate: Gate, metrics: Sequence[str]) -> None:
+    if gate.metric not in metrics:
+        raise DeclarationError(
+            f"A gate of the model '{model}' judges '{gate.metric}', which the model does not compute.",
+            hint=f"Add it to metrics={list(metrics)}.",
+        )
