@@ -1,0 +1,78 @@
+"""What one version of a table consists of: its columns, its Parquet files, and the DuckDB query that reads them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from loopwright.core.storage.columns import duck_type, restored
+from loopwright.core.storage.duck import quote_name, quote_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deltalake import DeltaTable
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """One version, described once and kept.
+
+    Attributes:
+        version: the version's number.
+        schema: its columns, vectors with their length.
+        files: its Parquet files, oldest first; empty where ``plain`` is false.
+        rows: its number of rows.
+        plain: every row of every file counts, and the files are on this machine. Not so with deletion vectors,
+            partition columns, renamed columns or a remote store.
+    """
+
+    version: int
+    schema: pa.Schema
+    files: tuple[Path, ...]
+    rows: int
+    plain: bool
+
+    @classmethod
+    def of(cls, delta: DeltaTable, folder: Path | None) -> TableFiles:
+        """Describe the version that ``delta`` is at; ``folder`` is the table's, on this machine."""
+        actions = pa.table(delta.get_add_actions())
+        ordered = actions.sort_by([("modification_time", "ascending"), ("path", "ascending")])
+        features = set(delta.protocol().reader_features or ())
+        plain = (
+            folder is not None
+            and not delta.metadata().partition_columns
+            and not features & {"deletionVectors", "columnMapping"}
+        )
+        files = tuple(folder / unquote(path) for path in ordered["path"].to_pylist()) if folder and plain else ()
+        return cls(
+            version=delta.version(),
+            schema=restored(pa.schema(delta.schema().to_arrow())),
+            files=files,
+            rows=delta.count(),
+            plain=plain,
+        )
+
+    def select(self) -> str:
+        """Write the SELECT that gives the version's rows, in exact types, from plain files."""
+        if not self.files:
+            columns = ", ".join(
+                f"NULL::{duck_type(column.type)} AS {quote_name(column.name)}" for column in self.schema
+            )
+            return f"SELECT {columns} WHERE false"
+        files = ", ".join(quote_text(_unglobbed(str(file))) for file in self.files)
+        columns = ", ".join(
+            f"{quote_text(column.name)}: {{name: {quote_text(column.name)}, "
+            f"type: {quote_text(duck_type(column.type))}, default_value: NULL}}"
+            for column in self.schema
+        )
+        return f"SELECT * FROM read_parquet([{files}], schema=MAP {{{columns}}})"
+
+
+def _unglobbed(path: str) -> str:
+    """Take their meaning from the signs that DuckDB would expand in a file name."""
+    return re.sub(r"([*?\[])", r"[\1]", path)

@@ -1,0 +1,390 @@
+"""Rows in versioned tables: every commit is a version, and every version stays readable until it is vacuumed.
+
+Written with delta-rs, read with DuckDB over the version's list of Parquet files, which runs at raw-Parquet speed.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from loopwright.core.clock import SystemClock
+from loopwright.core.errors import (
+    DeclarationError,
+    SettingsError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    UnknownNameError,
+)
+from loopwright.core.storage.columns import restored, to_storable
+from loopwright.core.storage.commits import TableVersion, commit_note, read_commit
+from loopwright.core.storage.duck import connect, quote_name, to_arrow
+from loopwright.core.storage.location import Location
+from loopwright.core.storage.spool import spooled
+from loopwright.core.storage.table_files import TableFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+    from deltalake import CommitProperties
+
+    from loopwright.core.clock import Clock
+
+_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
+_IMPOSSIBLE = set("[]^|%\\\\")  # delta-rs cannot open a folder with these in its name
+_FOREVER = "interval 36500 days"  # a version disappears by vacuum, never by itself
+_ATTEMPTS = 40  # commits that lost against 40 others in a row are refused
+_KEPT_SNAPSHOTS = 64
+
+
+class _Handle:
+    """One open table of this process, and the lock under which it is moved."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.table: DeltaTable | None = None
+
+
+__all__ = ["TableStore", "TableVersion"]
+
+
+class TableStore:
+    """Keep rows in versioned tables named by paths such as ``datasets/orders``.
+
+    A version is whole or not there: a process killed while it writes leaves at most a file that nothing names. Appends
+    from several processes all land, one after the other. Threads may share one store; a forked child must open its own.
+
+    Args:
+        url: a folder or an object-store URL; tables lie below ``tables/`` there.
+        clock: where commit times come from.
+        options: settings for the object store, by delta-rs' names.
+    """
+
+    def __init__(
+        self, url: str | Path, *, clock: Clock | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
+        self.location = Location.parse(url).child("tables")
+        if self.location.folder is not None and (odd := set(self.location.url) & _IMPOSSIBLE):
+            raise SettingsError(
+                f"Tables cannot lie in '{self.location.url}': its name has {' '.join(sorted(odd))}.",
+                hint="Choose a folder without such signs for the store.",
+            )
+        self._clock = clock or SystemClock()
+        self._options = dict(options or {})
+        self._handles: dict[str, _Handle] = {}
+        self._snapshots: dict[tuple[str, int], TableFiles] = {}
+        self._lock = threading.Lock()
+
+    def append(
+        self,
+        table: str,
+        data: pa.Table | pa.RecordBatchReader,
+        *,
+        transaction: tuple[str, int] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Add rows in one commit and return its version; the first append creates the table as version 1.
+
+        New columns are added to the table; columns the rows lack are null for them. Columns are brought into the
+        table's types, as ``loopwright.core.storage.columns`` says.
+
+        Args:
+            table: the table's name.
+            data: the rows. A reader is taken batch by batch, so that more rows than fit in memory can be added.
+            transaction: ``(application, number)``. If the application's last number is not below ``number``, nothing is
+                added and the version that holds it is returned, whoever asks and however many ask at once.
+            metadata: texts kept with the commit.
+
+        Raises:
+            DeclarationError: a column's values do not fit the table's type, or no table can hold its type.
+            StoreFullError: no space is left; the table is unchanged.
+        """
+        _check_name(table)
+        handle = self._handle(table)
+        with handle.lock, spooled(data) as rows, _translated(f"append to table '{table}'"):
+            for _ in range(_ATTEMPTS):
+                delta = self._current(table, handle)
+                if delta is None:
+                    delta = self._create(table, handle, to_storable(rows, table=table, existing=None).schema)
+                if transaction is not None:
+                    done = delta.transaction_version(transaction[0])
+                    if done is not None and done >= transaction[1]:
+                        return self._version_of(delta, transaction)
+                storable = to_storable(rows, table=table, existing=restored(pa.schema(delta.schema().to_arrow())))
+                try:
+                    write_deltalake(
+                        delta,
+                        storable,
+                        mode="append",
+                        schema_mode="merge",
+                        commit_properties=self._commit(transaction, metadata),
+                        post_commithook_properties=_KEEP_LOGS,
+                    )
+                except CommitFailedError:
+                    handle.table = None
+                    continue
+                return delta.version()
+        raise StoreBusyError(
+            f"Table '{table}' changed under {_ATTEMPTS} attempts to append to it.",
+            hint="Try again, with fewer writers.",
+        )
+
+    def transaction(self, table: str, app_id: str) -> int | None:
+        """Return the last number the application committed to the table, or None (also when there is no table)."""
+        handle = self._handle(table)
+        with handle.lock, _translated(f"open table '{table}'"):
+            delta = self._current(table, handle)
+            return None if delta is None else delta.transaction_version(app_id)
+
+    def exists(self, table: str) -> bool:
+        """Tell whether the table has been written."""
+        handle = self._handle(table)
+        with handle.lock, _translated(f"open table '{table}'"):
+            return self._current(table, handle) is not None
+
+    def version(self, table: str) -> int:
+        """Return the table's newest version.
+
+        Raises:
+            UnknownNameError: there is no such table.
+        """
+        return self._snapshot(table, None).version
+
+    def versions(self, table: str, *, limit: int | None = None) -> list[TableVersion]:
+        """List the table's commits, oldest first; with a limit, the newest ``limit`` of them."""
+        handle = self._handle(table)
+        with handle.lock, _translated(f"read the history of table '{table}'"):
+            history = self._required(table, handle).history(limit)
+        return [read_commit(entry) for entry in reversed(history)]
+
+    def schema(self, table: str, version: int | None = None) -> pa.Schema:
+        """Return the columns of a version."""
+        return self._snapshot(table, version).schema
+
+    def count(self, table: str, version: int | None = None) -> int:
+        """Return the number of rows of a version, without reading them."""
+        return self._snapshot(table, version).rows
+
+    def read(
+        self, table: str, *, version: int | None = None, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> pa.Table:
+        """Read a version into memory.
+
+        Args:
+            table: the table's name.
+            version: the version to read; the newest by default.
+            columns: the columns to read, in this order; all by default.
+            where: a DuckDB condition over any of the table's columns, such as ``"distance_km > 3 AND city = 'Graz'"``.
+
+        Raises:
+            UnknownNameError: there is no such table, version or column.
+        """
+        snapshot = self._snapshot(table, version)
+        for name in columns or ():
+            if name not in snapshot.schema.names:
+                raise UnknownNameError(f"column of table '{table}'", name, snapshot.schema.names)
+        chosen = list(columns) if columns is not None else snapshot.schema.names
+        with connect() as con:
+            self.attach(con, "snapshot", table, version=snapshot.version)
+            listed = ", ".join(quote_name(name) for name in chosen)
+            relation = con.sql(f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else ""))
+            rows = to_arrow(relation)
+        return rows.cast(pa.schema([snapshot.schema.field(name) for name in chosen]))
+
+    def scan_sql(self, table: str, version: int | None = None) -> str:
+        """Return a DuckDB SELECT that gives the version's rows, in exact types.
+
+        It names the version's files, so that the same text gives the same rows until those files are vacuumed.
+
+        Raises:
+            StoreError: the version cannot be read as plain local Parquet files; use ``attach``.
+        """
+        snapshot = self._snapshot(table, version)
+        if not snapshot.plain:
+            raise StoreError(
+                f"Table '{table}' is not a list of plain local Parquet files.", hint="Read it with TableStore.attach."
+            )
+        return snapshot.select()
+
+    def dataset(self, table: str, version: int | None = None) -> pa.RecordBatchReader:
+        """Stream a version's rows through delta-rs itself: slower, and right for every table and place."""
+        snapshot = self._snapshot(table, version)
+        with _translated(f"read table '{table}'"):
+            reader = pa.RecordBatchReader.from_stream(self._open(table, snapshot.version).scan())
+        return reader.cast(snapshot.schema)
+
+    def attach(self, con: duckdb.DuckDBPyConnection, name: str, table: str, *, version: int | None = None) -> None:
+        """Give a version's rows a name in a DuckDB connection, the fastest right way."""
+        snapshot = self._snapshot(table, version)
+        if snapshot.plain:
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {snapshot.select()}")
+        else:
+            con.register(name, self.dataset(table, snapshot.version).read_all())
+
+    def delete(self, table: str, where: str) -> int:
+        """Remove the rows for which the condition holds, in one commit, and return how many."""
+        handle = self._handle(table)
+        with handle.lock, _translated(f"delete from table '{table}'"):
+            for _ in range(_ATTEMPTS):
+                delta = self._required(table, handle)
+                try:
+                    result = delta.delete(
+                        where, commit_properties=self._commit(), post_commithook_properties=_KEEP_LOGS
+                    )
+                except CommitFailedError:
+                    handle.table = None
+                    continue
+                return int(result["num_deleted_rows"] or 0)
+        raise StoreBusyError(
+            f"Table '{table}' changed under {_ATTEMPTS} attempts to delete from it.", hint="Try again."
+        )
+
+    def compact(self, table: str) -> int:
+        """Merge small files into large ones, in one commit, and return how many files went; rows stay the same."""
+        handle = self._handle(table)
+        with handle.lock, _translated(f"compact table '{table}'"):
+            for _ in range(_ATTEMPTS):
+                delta = self._required(table, handle)
+                try:
+                    result = delta.optimize.compact(
+                        commit_properties=self._commit(), post_commithook_properties=_KEEP_LOGS
+                    )
+                except CommitFailedError:
+                    handle.table = None
+                    continue
+                return int(result["numFilesRemoved"])
+        raise StoreBusyError(f"Table '{table}' changed under {_ATTEMPTS} attempts to compact it.", hint="Try again.")
+
+    def vacuum(self, table: str, keep: timedelta, *, dry_run: bool) -> list[str]:
+        """Remove the files no version younger than ``keep`` needs, and return their names; older versions go with them.
+
+        Files that a killed writer left are among them. ``keep`` is rounded up to hours and must exceed the longest
+        write, or files of a commit under way are removed.
+        """
+        hours = -(-keep // timedelta(hours=1))
+        handle = self._handle(table)
+        with handle.lock, _translated(f"vacuum table '{table}'"):
+            return self._required(table, handle).vacuum(
+                retention_hours=hours,
+                dry_run=dry_run,
+                enforce_retention_duration=False,
+                full=True,
+                post_commithook_properties=_KEEP_LOGS,
+            )
+
+    def _handle(self, table: str) -> _Handle:
+        _check_name(table)
+        with self._lock:
+            return self._handles.setdefault(table, _Handle())
+
+    def _current(self, table: str, handle: _Handle) -> DeltaTable | None:
+        """Bring the open table up to its newest version; None where there is no table."""
+        if handle.table is not None:
+            handle.table.update_incremental()
+            return handle.table
+        try:
+            handle.table = self._open(table, None)
+        except TableNotFoundError:
+            return None
+        return handle.table
+
+    def _required(self, table: str, handle: _Handle) -> DeltaTable:
+        delta = self._current(table, handle)
+        if delta is None:
+            raise UnknownNameError("table", table)
+        return delta
+
+    def _open(self, table: str, version: int | None) -> DeltaTable:
+        return DeltaTable(self.location.child(table).url, version=version, storage_options=self._options or None)
+
+    def _create(self, table: str, handle: _Handle, schema: pa.Schema) -> DeltaTable:
+        """Create the empty table as version 0; who comes second finds it there.
+
+        The first rows are a commit of their own because delta-rs checks transactions only against a table that exists.
+        """
+        place = self.location.child(table)
+        if place.folder is not None:
+            place.folder.mkdir(parents=True, exist_ok=True)
+        with suppress(CommitFailedError, DeltaError):  # another process created it first: opening it will tell
+            DeltaTable.create(
+                place.url,
+                schema,
+                mode="ignore",
+                configuration={
+                    "delta.logRetentionDuration": _FOREVER,
+                    "delta.deletedFileRetentionDuration": _FOREVER,
+                    "delta.enableExpiredLogCleanup": "false",
+                },
+                storage_options=self._options or None,
+                commit_properties=self._commit(),
+            )
+        handle.table = self._open(table, None)
+        return handle.table
+
+    def _snapshot(self, table: str, version: int | None) -> TableFiles:
+        handle = self._handle(table)
+        if version is not None and (kept := self._snapshots.get((table, version))) is not None:
+            return kept
+        with handle.lock, _translated(f"open table '{table}'"):
+            delta = self._required(table, handle)
+            newest = delta.version()
+            wanted = newest if version is None else version
+            if (kept := self._snapshots.get((table, wanted))) is not None:
+                return kept
+            if not 0 <= wanted <= newest:
+                raise UnknownNameError("version", f"{table}@{wanted}", [f"{table}@{newest}"])
+            snapshot = TableFiles.of(
+                delta if wanted == newest else self._open(table, wanted), self.location.child(table).folder
+            )
+        with self._lock:
+            self._snapshots[table, wanted] = snapshot
+            while len(self._snapshots) > _KEPT_SNAPSHOTS:
+                self._snapshots.pop(next(iter(self._snapshots)))
+        return snapshot
+
+    def _commit(
+        self, transaction: tuple[str, int] | None = None, metadata: Mapping[str, str] | None = None
+    ) -> CommitProperties:
+        return commit_note(self._clock.now(), transaction=transaction, metadata=metadata)
+
+    def _version_of(self, delta: DeltaTable, transaction: tuple[str, int]) -> int:
+        """Find the version that committed a transaction; the newest one where its commit names a later number."""
+        for entry in delta.history():
+            if (commit := read_commit(entry)).transaction == transaction:
+                return commit.version
+        return delta.version()
+
+
+_KEEP_LOGS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+
+
+def _check_name(table: str) -> None:
+    if not _NAME.match(table) or len(table) > 200:
+        raise DeclarationError(
+            f"'{table[:200]}' is no name for a table.",
+            hint="Use letters, digits, '_', '-' and '.', in parts separated by '/', such as 'datasets/orders'.",
+        )
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Turn delta-rs' exceptions into ours."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        first = str(error).split("\n", 1)[0]
+        if "No space left on device" in str(error) or "StorageFull" in str(error):
+            raise StoreFullError(
+                f"No space is left to {doing}.", hint="Free some space, or run: loopwright gc --dry-run"
+            ) from error
+        raise StoreError(f"Could not {doing}: {first}") from error
