@@ -1,1 +1,1 @@
-"""The room ``app``."""
+"""The doors for people: the command line."""
