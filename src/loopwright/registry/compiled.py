@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 
+from loopwright.core.errors import InvalidRequestError
 from loopwright.evaluation.outputs import Outputs
-from loopwright.registry.rows import column, matrix
+from loopwright.registry.rows import column_names, matrix, row_count, scalars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,15 +43,13 @@ class TensorInput:
     """Name one input of the graph: all columns as one matrix, or a single column.
 
     Attributes:
-        name: The graph's name for it.
+        name: The graph's name for it; in the layout ``columns``, the name of the column.
         dtype: The type of its elements.
-        columns: The features it carries, in order; empty for the one vector feature of an array model.
         categories: For a text column whose encoder refuses unknown values: the values it knows.
     """
 
     name: str
     dtype: TensorType
-    columns: tuple[str, ...] = ()
     categories: tuple[str, ...] | None = None
 
 
@@ -85,7 +84,6 @@ class CompiledForm:
             TensorInput(
                 name=str(item["name"]),
                 dtype=cast("TensorType", item["dtype"]),
-                columns=tuple(cast("Sequence[str]", item["columns"])),
                 categories=None if item.get("categories") is None else tuple(cast("Sequence[str]", item["categories"])),
             )
             for item in inputs
@@ -116,7 +114,8 @@ class CompiledModel:
         self._names = [item.name for item in session.get_outputs()]
         self._tensors = tuple((item, np.dtype(item.dtype)) for item in form.inputs)
         self._known = {t.name: frozenset(t.categories) for t in form.inputs if t.categories is not None}
-        self._columns = form.inputs[0].columns
+        self._fields = signature.inputs
+        self._columns = column_names(signature.inputs)
         self._kind = signature.output.kind
         self._classes = signature.output.classes
         self._class_array = signature.output.class_array()
@@ -151,18 +150,38 @@ class CompiledModel:
             self._kind, labels, answers[1].astype(np.float64) if self._probabilities else None, self._classes
         )
 
+    def carries(self, rows: Rows) -> NDArray[np.bool_]:
+        """Say row by row whether the graph can carry it, shape (n,)."""
+        carried = np.ones(row_count(rows), dtype=np.bool_)
+        if self.form.layout == "columns":
+            columns = scalars(rows, self._fields)
+            for tensor, _ in self._tensors:
+                if tensor.dtype == "str":
+                    known = self._known.get(tensor.name)
+                    texts = columns[tensor.name].astype(object)
+                    carried &= [isinstance(text, str) and (known is None or text in known) for text in texts]
+        return carried
+
     def _feed(self, rows: Rows) -> dict[str, NDArray[np.generic]]:
         if self.form.layout == "matrix":
             tensor, dtype = self._tensors[0]
-            return {tensor.name: matrix(rows, self._columns, dtype)}
+            return {tensor.name: matrix(rows, self._fields, self._columns, dtype)}
         fed: dict[str, NDArray[np.generic]] = {}
+        columns = scalars(rows, self._fields)
         for tensor, dtype in self._tensors:
-            values = column(rows, tensor.columns[0])
+            values = columns[tensor.name]
             if tensor.dtype == "str":
                 fed[tensor.name] = self._texts(values, tensor.name)
             else:
-                fed[tensor.name] = matrix(values.reshape(-1, 1), tensor.columns, dtype)
+                fed[tensor.name] = self._numbers(values, tensor.name, dtype)
         return fed
+
+    @staticmethod
+    def _numbers(values: NDArray[np.generic], name: str, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+        try:
+            return values.astype(dtype).reshape(-1, 1)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(f"the column '{name}' cannot be read as {dtype}: {error}") from error
 
     def _texts(self, values: NDArray[np.generic], name: str) -> NDArray[np.generic]:
         texts = values.astype(object)

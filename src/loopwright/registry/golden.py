@@ -15,10 +15,13 @@ import pyarrow as pa
 
 from loopwright.core.errors import DeclarationError
 from loopwright.evaluation.outputs import Outputs
+from loopwright.features.columns import from_arrow, model_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from loopwright.features.columns import ModelInput
+    from loopwright.features.field import Field
     from loopwright.registry.signature import OutputSpec
 
 VALUE = "__value__"
@@ -79,3 +82,13 @@ def choose_rows(table: pa.Table, *, count: int = LARGEST) -> pa.Table:
         return table.combine_chunks()
     rows = np.linspace(0, table.num_rows - 1, count).astype(np.int64)
     return table.take(pa.array(rows))
+
+
+def rows_of(table: pa.Table, fields: tuple[Field, ...]) -> ModelInput:
+    """Give stored rows in the form in which the estimator got them in training.
+
+    Args:
+        table: One column per field, by name; others are left aside.
+        fields: The features, in the order of training.
+    """
+    return model_input({field.name: from_arrow(table[field.name], field) for field in fields}, fields)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import numpy as np
 
 from loopwright.evaluation.outputs import Outputs
-from loopwright.registry.rows import frame
+from loopwright.features.columns import model_input
 from loopwright.registry.signature import output_spec
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class NativeModel:
         self._lock = threading.Lock()
 
     def predict(self, rows: Rows) -> Outputs:
-        """Answer n rows; a mapping of columns is made a frame first."""
+        """Answer n rows; plain columns are first made what the model got in training."""
         if isinstance(rows, Mapping):
-            rows = frame(rows, self._fields)
+            rows = model_input(rows, self._fields)
         with self._lock:
             values = np.asarray(self.estimator.predict(rows))
             output = self._output or output_spec(self.estimator, values)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-import cloudpickle
-
+from loopwright.features.assembly import assembly_from_bytes
 from loopwright.registry.compiled import BeyondCompiledForm, CompiledModel
 from loopwright.registry.golden import Golden
 from loopwright.registry.native import NativeModel, Predicts
@@ -38,7 +37,7 @@ class LoadedModel:
 
     Attributes:
         version: The record of the version.
-        assembly: The request-time half of its features, or None.
+        assembly: The request-time half of its features.
         form: Which form answers: ``onnx`` or ``native``.
 
     Args:
@@ -57,10 +56,8 @@ class LoadedModel:
     ) -> None:
         require_trust(stores.facts, version.code_digests, what=f"model version {version.id}", trust=trust)
         self.version = version
-        self.assembly: FeatureAssembly | None = None
-        if version.assembly_digest is not None:
-            # Trusted above: its digest is on record, or the caller named it.
-            self.assembly = cast("FeatureAssembly", cloudpickle.loads(stores.blobs.get(version.assembly_digest)))
+        # Code, and trusted above: its digest is on record, or the caller named it.
+        self.assembly: FeatureAssembly = assembly_from_bytes(stores.blobs.get(version.assembly_digest))
         self._stores = stores
         self._lock = threading.Lock()
         self._native: NativeModel | None = None
@@ -81,8 +78,8 @@ class LoadedModel:
         """Answer n rows with the form that is loaded.
 
         Args:
-            rows: A 2-D array where the signature's layout is ``array``; otherwise a pandas frame, or a mapping of
-                column names to arrays (the faster of the two for a few rows).
+            rows: What the model got in training (`Assembled.X`), or plain columns by field (`Assembled.columns`),
+                which are faster for a few rows because no frame is made.
 
         Raises:
             InvalidRequestError: When a column is missing or of the wrong type.

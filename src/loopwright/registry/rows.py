@@ -1,89 +1,104 @@
-"""The rows a model is asked about, in the three forms in which they come.
+"""The rows a model is asked about, in the forms in which they come.
 
-A model that was trained on one vector feature takes a 2-D array. A model that was trained on a frame takes a pandas
-frame, or the same columns as a plain mapping of names to arrays, which costs a one-row request far less.
+A model whose only feature is an array takes that array. Any other model was trained on a frame; it takes a pandas
+frame, or the same features as plain arrays by field (`loopwright.features.columns.Columns`, categories as codes),
+which costs a one-row request far less than a frame does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
 from loopwright.core.errors import InvalidRequestError
+from loopwright.features.columns import flat_names
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
+    import pandas as pd
+
+    from loopwright.features.columns import Array
     from loopwright.features.field import Field
 
-Rows: TypeAlias = "NDArray[np.generic] | pd.DataFrame | Mapping[str, NDArray[np.generic]]"
+Rows: TypeAlias = "Array | pd.DataFrame | Mapping[str, Array]"
 
 
 def row_count(rows: Rows) -> int:
     """Count the rows."""
-    if isinstance(rows, Mapping):
-        return len(next(iter(rows.values()), ()))
-    return len(rows)
+    return len(next(iter(rows.values()), ())) if isinstance(rows, Mapping) else len(rows)
 
 
-def matrix(rows: Rows, names: tuple[str, ...], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def column_names(fields: Sequence[Field]) -> tuple[str, ...]:
+    """Name the columns of the frame: one per scalar, one per element of an array."""
+    return tuple(name for field in fields for name in flat_names(field))
+
+
+def matrix(rows: Rows, fields: tuple[Field, ...], names: tuple[str, ...], dtype: np.dtype[np.generic]) -> Array:
     """Give the rows as one contiguous array of shape (n, width) and type `dtype`.
 
+    Args:
+        rows: The rows.
+        fields: The features, in the order of training.
+        names: Their columns, as `column_names` gives them.
+        dtype: The type to give.
+
     Raises:
-        InvalidRequestError: When a named column is missing or cannot be read as a number.
+        InvalidRequestError: When a column is missing or cannot be read as a number.
     """
     try:
         if isinstance(rows, np.ndarray):
             return np.ascontiguousarray(rows, dtype=dtype)
         if isinstance(rows, Mapping):
-            filled = np.empty((row_count(rows), len(names)), dtype=dtype)
-            for position, name in enumerate(names):
-                filled[:, position] = rows[name]
-            return filled
+            return _stacked(rows, fields, len(names), dtype)
         if list(rows.columns) != list(names):
             rows = rows[list(names)]
         return np.ascontiguousarray(rows.to_numpy(dtype=dtype))
     except KeyError as error:
-        raise InvalidRequestError(f"the column {error} is missing; the model takes {', '.join(names)}") from error
+        raise InvalidRequestError(f"the column {error} is missing; the model takes {', '.join(names[:20])}") from error
     except (TypeError, ValueError) as error:
         raise InvalidRequestError(f"the rows cannot be read as {dtype}: {error}") from error
 
 
-def column(rows: Rows, name: str) -> NDArray[np.generic]:
-    """Give one column of a frame or a mapping, shape (n,).
+def scalars(rows: Rows, fields: tuple[Field, ...]) -> dict[str, Array]:
+    """Give the rows as one array of shape (n,) per column of the frame; a category as its text, None where missing.
 
     Raises:
-        InvalidRequestError: When there is no such column.
+        InvalidRequestError: When a column is missing, or the rows are a plain array.
     """
     if isinstance(rows, np.ndarray):
         raise InvalidRequestError("the model takes named columns; a plain array has none")
+    found: dict[str, Array] = {}
+    for field in fields:
+        if isinstance(rows, Mapping) and field.is_vector:
+            flat = _column(rows, field.name).reshape(row_count(rows), -1)
+            found.update({name: flat[:, position] for position, name in enumerate(flat_names(field))})
+            continue
+        for name in flat_names(field):
+            values = _column(rows, name)
+            if field.dtype == "category" and values.dtype.kind in "iu":
+                values = np.array([*field.categories, None], dtype=object)[values.astype(np.intp)]
+            found[name] = values
+    return found
+
+
+def _stacked(rows: Mapping[str, Array], fields: tuple[Field, ...], width: int, dtype: np.dtype[np.generic]) -> Array:
+    if len(fields) == 1 and fields[0].is_vector:
+        return np.ascontiguousarray(rows[fields[0].name], dtype=dtype)
+    filled = np.empty((row_count(rows), width), dtype=dtype)
+    position = 0
+    for field in fields:
+        if field.is_vector:
+            filled[:, position : position + field.width] = rows[field.name].reshape(len(filled), -1)
+        else:
+            filled[:, position] = rows[field.name]
+        position += field.width
+    return filled
+
+
+def _column(rows: Mapping[str, Array] | pd.DataFrame, name: str) -> Array:
     if name not in rows:
         raise InvalidRequestError(f"the column '{name}' is missing")
-    values = rows[name]
-    return values if isinstance(values, np.ndarray) else np.asarray(values)
-
-
-def frame(columns: Mapping[str, NDArray[np.generic]], fields: tuple[Field, ...]) -> pd.DataFrame:
-    """Make the frame that the model was trained on from plain columns: same order, same types, same categories.
-
-    Raises:
-        InvalidRequestError: When a column is missing or of the wrong type.
-    """
-    import pandas as pd  # noqa: PLC0415  (0.3 s that a compiled model never pays)
-
-    made: dict[str, object] = {}
-    for field in fields:
-        values = column(columns, field.name)
-        try:
-            if field.dtype == "category":
-                made[field.name] = pd.Categorical(values, categories=list(field.categories))
-            elif field.is_numeric:
-                made[field.name] = np.asarray(values).astype(field.dtype)
-            else:
-                made[field.name] = values
-        except (TypeError, ValueError) as error:
-            raise InvalidRequestError(f"the column '{field.name}' cannot be read as {field.dtype}: {error}") from error
-    return pd.DataFrame(made)
+    return cast("Array", np.asarray(rows[name]))

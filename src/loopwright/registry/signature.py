@@ -92,13 +92,13 @@ class Signature:
 
     @property
     def layout(self) -> Layout:
-        """Say how the model gets its rows: one vector feature as a 2-D array, anything else as a frame of columns."""
+        """Say how the model gets its rows: one array feature as that array, anything else as a frame."""
         return "array" if len(self.inputs) == 1 and self.inputs[0].is_vector else "frame"
 
     @property
     def width(self) -> int:
-        """Count the numbers of one row: the length of the vector, or the number of columns."""
-        return self.inputs[0].width if self.layout == "array" else len(self.inputs)
+        """Count the numbers of one row: one per scalar, one per element of an array."""
+        return sum(field.width for field in self.inputs)
 
     def differences(self, other: Signature) -> list[str]:
         """Say in words how `other` differs from this one; an empty list when a caller cannot tell them apart."""
@@ -174,13 +174,17 @@ def output_spec(estimator: object, values: NDArray[np.generic]) -> OutputSpec:
     """
     classes = getattr(estimator, "classes_", None)
     if classes is None:
+        if values.ndim != 1 and values.size != len(values):
+            raise DeclarationError(
+                f"{type(estimator).__name__} predicts {values.shape[1:]} numbers per row; one model, one output"
+            )
         if values.dtype.kind not in "fiu":
             raise DeclarationError(
                 f"{type(estimator).__name__} predicts {values.dtype}, which is no number, and names no classes_"
             )
         return OutputSpec("regression", dtype="float64")
     labels = np.asarray(classes)
-    if labels.ndim != 1 or labels.dtype.kind not in "fiubUO":
+    if values.ndim != 1 or labels.ndim != 1 or labels.dtype.kind not in "fiubUO":
         raise DeclarationError(f"{type(estimator).__name__} predicts several outputs at once; one model, one output")
     kind: OutputKind = "binary" if len(labels) == 2 else "multiclass"
     dtype = "str" if labels.dtype.kind in "UO" else labels.dtype.name

@@ -46,8 +46,8 @@ class ModelVersion:
         signature: What it takes and answers.
         model_file: The native form.
         golden_digest: The golden rows and the answers the native form gave to them.
+        assembly_digest: The request-time half of its features.
         training_set: What it was trained on.
-        assembly_digest: The request-time half of its features; None for a model that is asked with ready features.
         compiled: The compiled form that passed the parity gate, if one did.
         not_compiled_because: Why there is no compiled form.
         metrics: What training measured; the sealed holdout's figures are evaluation's.
@@ -64,8 +64,8 @@ class ModelVersion:
     signature: Signature
     model_file: ModelFile
     golden_digest: str
+    assembly_digest: str
     training_set: Ref
-    assembly_digest: str | None = None
     compiled: CompiledForm | None = None
     not_compiled_because: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -92,9 +92,7 @@ class ModelVersion:
     @property
     def digests(self) -> tuple[str, ...]:
         """Name every blob this version needs."""
-        needed = [self.model_file.digest, self.golden_digest]
-        if self.assembly_digest is not None:
-            needed.append(self.assembly_digest)
+        needed = [self.model_file.digest, self.golden_digest, self.assembly_digest]
         if self.compiled is not None:
             needed.append(self.compiled.digest)
         return tuple(needed)
@@ -106,8 +104,9 @@ class ModelVersion:
         A feature assembly is always code. A model file is, when loading it needs more than the types that are
         always safe: a pickle, or a class from elsewhere.
         """
-        assembly = () if self.assembly_digest is None else (self.assembly_digest,)
-        return (*assembly, self.model_file.digest) if self.model_file.trusted_types else assembly
+        if self.model_file.trusted_types:
+            return (self.assembly_digest, self.model_file.digest)
+        return (self.assembly_digest,)
 
     def to_json(self) -> dict[str, Any]:
         """Give the version as plain JSON values."""
