@@ -16,7 +16,7 @@ from loopwright.core.errors import DeclarationError
 from loopwright.core.storage.duck import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 FIXED_SIZE = b"loopwright.fixed_size"  # field metadata: Delta has lists only, so the length of a vector is noted here
 
@@ -109,7 +109,7 @@ def to_storable(batch: pa.Table, *, table: str, existing: pa.Schema | None) -> p
     Raises:
         DeclarationError: a column brings values the table's type cannot hold, or a type no table can hold.
     """
-    _check_names(batch.column_names, table)
+    _check_names(batch.column_names, table, existing)
     names, columns, fields = [], [], []
     for name, column in zip(batch.column_names, batch.columns, strict=True):
         known = None if existing is None or name not in existing.names else existing.field(name).type
@@ -136,14 +136,16 @@ def restored(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _check_names(names: Iterable[str], table: str) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        if not name:
-            raise DeclarationError(f"The rows for table '{table}' have a column without a name.")
-        if (other := seen.setdefault(name.casefold(), name)) != name or list(names).count(name) > 1:
+def _check_names(names: Sequence[str], table: str, existing: pa.Schema | None) -> None:
+    """Refuse names that SQL could not tell apart."""
+    seen = {name.casefold(): name for name in (existing.names if existing is not None else ())}
+    if "" in names:
+        raise DeclarationError(f"The rows for table '{table}' have a column without a name.", hint="Name it.")
+    for position, name in enumerate(names):
+        other = seen.setdefault(name.casefold(), name)
+        if other != name or name in names[:position]:
             raise DeclarationError(
-                f"The rows for table '{table}' have two columns '{other}' and '{name}': case does not tell them apart.",
+                f"Table '{table}' would have columns '{other}' and '{name}', which SQL does not tell apart.",
                 hint="Rename one.",
             )
 

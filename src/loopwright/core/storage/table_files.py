@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+import obstore
 import pyarrow as pa
+from obstore.store import from_url
 
 from loopwright.core.storage.columns import duck_type, restored
 from loopwright.core.storage.duck import quote_name, quote_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from deltalake import DeltaTable
+
+    from loopwright.core.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,25 @@ class TableFiles:
             for column in self.schema
         )
         return f"SELECT * FROM read_parquet([{files}], schema=MAP {{{columns}}})"
+
+
+def names_below(place: Location) -> Iterator[str]:
+    """Give the names of the tables below a place."""
+    if place.folder is not None:
+        for folder, inside, _ in os.walk(place.folder):
+            if "_delta_log" in inside:
+                inside.clear()
+                yield Path(folder).relative_to(place.folder).as_posix()
+        return
+    store = from_url(place.url)
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        inside = list(obstore.list_with_delimiter(store, prefix or None)["common_prefixes"])
+        if f"{prefix}/_delta_log" in inside:
+            yield prefix
+        else:
+            waiting += inside
 
 
 def _unglobbed(path: str) -> str:

@@ -29,7 +29,7 @@ from loopwright.core.storage.commits import TableVersion, commit_note, read_comm
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
 from loopwright.core.storage.location import Location
 from loopwright.core.storage.spool import spooled
-from loopwright.core.storage.table_files import TableFiles
+from loopwright.core.storage.table_files import TableFiles, names_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -152,6 +152,11 @@ class TableStore:
         with handle.lock, _translated(f"open table '{table}'"):
             return self._current(table, handle) is not None
 
+    def tables(self) -> list[str]:
+        """List the tables, by name."""
+        with _translated("list the tables"):
+            return sorted(names_below(self.location))
+
     def version(self, table: str) -> int:
         """Return the table's newest version.
 
@@ -216,7 +221,7 @@ class TableStore:
             )
         return snapshot.select()
 
-    def dataset(self, table: str, version: int | None = None) -> pa.RecordBatchReader:
+    def stream(self, table: str, version: int | None = None) -> pa.RecordBatchReader:
         """Stream a version's rows through delta-rs itself: slower, and right for every table and place."""
         snapshot = self._snapshot(table, version)
         with _translated(f"read table '{table}'"):
@@ -229,7 +234,7 @@ class TableStore:
         if snapshot.plain:
             con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {snapshot.select()}")
         else:
-            con.register(name, self.dataset(table, snapshot.version).read_all())
+            con.register(name, self.stream(table, snapshot.version).read_all())
 
     def delete(self, table: str, where: str) -> int:
         """Remove the rows for which the condition holds, in one commit, and return how many."""
@@ -301,7 +306,7 @@ class TableStore:
     def _required(self, table: str, handle: _Handle) -> DeltaTable:
         delta = self._current(table, handle)
         if delta is None:
-            raise UnknownNameError("table", table)
+            raise UnknownNameError("table", table, self.tables())
         return delta
 
     def _open(self, table: str, version: int | None) -> DeltaTable:
