@@ -43,7 +43,7 @@ def test_declaring_a_project_imports_nothing_heavy() -> None:
     code = (
         "import sys, loopwright as lw\n"
         "loop = lw.Loop('p')\n"
-        "rows = loop.dataset('rows', source=lw.files('a.csv'), key='id', event_time='at', contract=[lw.column('x', 'float')])\n"
+        "rows = loop.dataset('rows', source=lw.files('a.csv'), key='id', event_time='at')\n"
         "lw.label(rows.y, arrives_after='2h'), lw.latest('14d'), lw.search(trials=3, a=lw.uniform(0, 1))\n"
         "lw.beats_champion('mae'), lw.online(), lw.kpi('k', at_most=1)\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"

@@ -111,7 +111,7 @@ def _describe_function(function: types.FunctionType, seen: set[int]) -> object:
 def _describe_code(code: types.CodeType) -> object:
     constants = [_describe_code(item) if isinstance(item, types.CodeType) else repr(item) for item in code.co_consts]
     if code.co_consts and isinstance(code.co_consts[0], str):
-        constants = constants[1:]  # the docstring is no part of what is computed
+        constants[0] = repr(None)  # the docstring is no part of what is computed
     return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames), list(code.co_freevars)]
 
 
