@@ -18,7 +18,7 @@ from loopwright.serving.prediction_record import PREDICTION_SCHEMA, decode_recor
 from loopwright.serving.segment import is_finished, read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from loopwright.serving.prediction_record import PredictionRecord
 
 _ROWS_PER_COMMIT = 200_000
+_TORN_SUFFIX = ".torn"
 _COMMITS_PER_COMPACTION = 64
 
 
@@ -65,7 +66,7 @@ class PredictionTable:
                 finished = is_finished(path)  # before reading: what is read then is all there will ever be
                 rows += self._consume(path)
                 if finished:
-                    path.unlink(missing_ok=True)
+                    self._put_away(path)
                     deleted += 1
         if rows and self._stores.tables.version(self.table) % _COMMITS_PER_COMPACTION == _COMMITS_PER_COMPACTION - 1:
             self._stores.tables.compact(self.table)
@@ -85,6 +86,14 @@ class PredictionTable:
                 pending = []
         return total + self._commit(path, pending, end)
 
+    def _put_away(self, path: Path) -> None:
+        """Delete a segment that is wholly in the lake; one with bytes after its last whole frame is kept aside."""
+        done = self._stores.tables.transaction(self.table, path.name) if self._stores.tables.exists(self.table) else 0
+        if path.stat().st_size > (done or 0):
+            path.rename(path.with_suffix(_TORN_SUFFIX))
+        else:
+            path.unlink()
+
     def _commit(self, path: Path, records: list[PredictionRecord], end: int) -> int:
         if records:
             self._stores.tables.append(self.table, to_table(records), transaction=(path.name, end))
@@ -98,6 +107,10 @@ class PredictionTable:
             yield
         finally:
             os.close(fd)
+
+    def exists(self) -> bool:
+        """Return whether any prediction has reached the lake."""
+        return self._stores.tables.exists(self.table)
 
     def read(self, *, where: str | None = None, columns: list[str] | None = None) -> pa.Table:
         """Compact, then return predictions (`PREDICTION_SCHEMA`), those that ``where`` (SQL over the columns) keeps."""
@@ -118,10 +131,8 @@ class PredictionTable:
         return sorted(found, key=lambda record: record["route"] == "shadow")
 
 
-def find_prediction(stores: Stores, prediction_id: str) -> list[dict[str, object]]:
-    """Look for a prediction among all models that have logged on this machine or in the lake."""
-    folder = stores.local / "predictions"
-    models = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+def find_prediction(stores: Stores, prediction_id: str, *, models: Iterable[str]) -> list[dict[str, object]]:
+    """Look for a prediction among models; empty when none of them made it."""
     for model in models:
         if found := PredictionTable(stores, model).find(prediction_id):
             return found

@@ -1,16 +1,18 @@
 """One predictor behind every door: rows in, answers out, for one loaded version.
 
 The predictor knows no protocol, no routing and no log. It assembles the request's rows into what the model got in
-training (with online features where the model has them), computes one batch per call, and turns the outputs into
-plain values.
+training (with online features where the model has them), computes one batch per call, and turns the outputs into plain
+values.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from loopwright.core.errors import InvalidRequestError, LoopwrightError, ModelFailedError, RequestError
+import numpy as np
+
+from loopwright.core.errors import LoopwrightError, ModelFailedError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
 
     from loopwright.core.clock import Clock
     from loopwright.evaluation.outputs import Outputs
+    from loopwright.features.assembly import Assembled, FeatureAssembly
     from loopwright.features.online import OnlineStore
-    from loopwright.features.assembly import FeatureAssembly
+    from loopwright.features.request import RequestField
+    from loopwright.registry.golden import Golden
+    from loopwright.registry.package import Form
+    from loopwright.registry.rows import Rows
+    from loopwright.registry.signature import Signature
 
 
 class ServedVersion(Protocol):
@@ -29,24 +36,31 @@ class ServedVersion(Protocol):
     def id(self) -> str:
         """Return the id, such as ``eta/3``."""
 
-    @property
-    def model(self) -> str:
-        """Return the name of the model."""
-
 
 class ServableModel(Protocol):
-    """A loaded version that can be asked; `loopwright.registry` makes them."""
+    """A loaded version that can be asked; `loopwright.registry.package.LoadedModel` is one."""
+
+    @property
+    def form(self) -> Form:
+        """Return which form answers."""
+
+    @property
+    def assembly(self) -> FeatureAssembly:
+        """Return the request-time half of its features."""
 
     @property
     def version(self) -> ServedVersion:
         """Return which version this is."""
 
     @property
-    def assembly(self) -> FeatureAssembly:
-        """Return how request rows become the model's input."""
+    def signature(self) -> Signature:
+        """Return what it takes and answers."""
 
-    def predict(self, X: object) -> Outputs:  # noqa: N803 - scikit-learn's name
-        """Compute the answers for assembled rows."""
+    def predict(self, rows: Rows) -> Outputs:
+        """Answer assembled rows."""
+
+    def golden(self) -> Golden:
+        """Return rows with the answers recorded for them."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +71,25 @@ class Answers:
         values: The predicted numbers or classes as plain Python values.
         probabilities: One list per row in the order of ``classes``, or None.
         classes: The class labels as plain values, or None.
-        features: The features as served, one mapping per row.
         classifies: Whether the values are classes.
+        assembled: The features of the rows.
     """
 
     values: list[object]
     probabilities: list[list[float]] | None
-    classes: list[object] | None
-    features: Sequence[Mapping[str, object]]
+    classes: tuple[object, ...] | None
+    assembled: Assembled
     classifies: bool
+
+    @property
+    def features(self) -> list[dict[str, object]]:
+        """Return the features as served, one mapping per row."""
+        return self.assembled.served
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Return the fields that the rows carried and the model does not know."""
+        return self.assembled.ignored
 
 
 class Predictor:
@@ -79,12 +103,18 @@ class Predictor:
 
     def __init__(self, loaded: ServableModel, *, online: OnlineStore | None, clock: Clock) -> None:
         self.loaded = loaded
+        self.assembly = loaded.assembly
         self.version_id = loaded.version.id
         self.version = int(self.version_id.rpartition("/")[2])
         self._online = online
         self._clock = clock
 
-    def predict_many(self, rows: Sequence[dict[str, object]], *, now: datetime | None = None) -> Answers:
+    @property
+    def inputs(self) -> tuple[RequestField, ...]:
+        """Return the fields of a request row."""
+        return self.assembly.inputs
+
+    def predict_many(self, rows: Sequence[Mapping[str, object]], *, now: datetime | None = None) -> Answers:
         """Answer all rows in one call of the model.
 
         Args:
@@ -96,15 +126,17 @@ class Predictor:
             ModelFailedError: When the features or the model raise.
         """
         try:
-            X, features = self.loaded.assembly.assemble(rows, self._online, now or self._clock.now())  # noqa: N806
+            assembled = self.assembly.assemble(rows, self._online, now or self._clock.now())
         except RequestError:
             raise
         except LoopwrightError as error:
-            raise InvalidRequestError(error.message, hint=error.hint) from error
+            raise ModelFailedError(f"The features of {self.version_id} failed: {error.message}") from error
         except Exception as error:
             raise ModelFailedError(f"The features of {self.version_id} failed: {type(error).__name__}.") from error
         try:
-            outputs = self.loaded.predict(X)
+            outputs = self.loaded.predict(_model_rows(assembled, self.loaded.form))
+        except RequestError:
+            raise
         except Exception as error:
             raise ModelFailedError(f"The model {self.version_id} failed: {type(error).__name__}.") from error
         if len(outputs.values) != len(rows):
@@ -112,12 +144,28 @@ class Predictor:
         return Answers(
             values=outputs.values.tolist(),
             probabilities=None if outputs.probabilities is None else outputs.probabilities.tolist(),
-            classes=None if outputs.classes is None else [_plain(label) for label in outputs.classes],
-            features=features,
+            classes=outputs.classes,
+            assembled=assembled,
             classifies=outputs.kind != "regression",
         )
 
 
-def _plain(label: object) -> object:
-    item = getattr(label, "item", None)
-    return item() if callable(item) else label
+def _model_rows(assembled: Assembled, form: Form) -> Rows:
+    """Return the cheapest form of the rows that is exactly what the model knows from training.
+
+    The native form gets what training gave it. A compiled one takes plain columns, which spares a data frame per
+    request; categories go as text.
+    """
+    fields = assembled.fields
+    if form == "native" or (len(fields) == 1 and fields[0].is_vector):
+        return assembled.X
+    if any(field.is_vector or field.dtype == "timestamp" for field in fields):
+        return assembled.X
+    if all(field.dtype != "category" for field in fields):
+        return assembled.columns
+    columns = dict(assembled.columns)
+    for field in fields:
+        if field.dtype == "category":
+            codes = cast("np.ndarray[tuple[int], np.dtype[np.int32]]", columns[field.name])
+            columns[field.name] = np.array([*field.categories, None], dtype=object)[codes]
+    return columns

@@ -14,6 +14,7 @@ from loopwright.serving.release import Release, ReleasePlan, after, opening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from loopwright.core.storage.stores import Stores
     from loopwright.serving.release import ReleaseMove
 
@@ -110,7 +111,7 @@ class ReleaseStore:
             row = connection.execute(sa.select(releases).where(releases.c.open_model == model)).mappings().one_or_none()
         return None if row is None else _from_row(row)
 
-    def list(self, model: str | None = None) -> list[Release]:
+    def all(self, model: str | None = None) -> list[Release]:
         """Return all releases, the newest first."""
         query = sa.select(releases).order_by(releases.c.opened_at.desc(), releases.c.id.desc())
         if model is not None:

@@ -1,0 +1,110 @@
+"""How one request enters the prediction log: its rows' records, built when the answer (or the failure) is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loopwright.serving.prediction_record import PredictionRecord, features_json, output_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loopwright.core.clock import Clock
+    from loopwright.core.errors import RequestError
+    from loopwright.serving.metrics import ServingMetrics
+    from loopwright.serving.prediction_log import PredictionLog
+    from loopwright.serving.predictor import Answers
+    from loopwright.serving.router import Assignment
+
+
+@dataclass(frozen=True)
+class CallEntry:
+    """What the records of one request share.
+
+    Attributes:
+        began: Moment of acceptance on the monotonic clock, seconds.
+        at_us: The same moment, microseconds since 1970 UTC.
+        keeps_features: Whether the features as served are kept.
+    """
+
+    model: str
+    protocol: str
+    request_id: str
+    prediction_ids: list[str]
+    keys: Sequence[str | None] | None
+    at_us: int
+    began: float
+    experiment: str | None
+    keeps_features: bool
+    clock: Clock
+    log: PredictionLog
+    metrics: ServingMetrics
+
+    def write(self, version: int, assignment: Assignment, answers: Answers, *, route: str | None = None) -> None:
+        """Log the answered rows and count the request."""
+        seconds = self.clock.monotonic() - self.began
+        latency_us = int(seconds * 1e6)
+        rows = len(self.prediction_ids)
+        taken = route or assignment.route
+        records = []
+        for index, prediction_id in enumerate(self.prediction_ids):
+            number, text = output_cells(answers.values[index], classifies=answers.classifies)
+            records.append(
+                PredictionRecord(
+                    prediction_id,
+                    self.request_id,
+                    self.at_us,
+                    self.model,
+                    version,
+                    taken,
+                    self.experiment,
+                    assignment.propensity,
+                    assignment.unit_hash,
+                    None if self.keys is None else self.keys[index],
+                    features_json(answers.features[index]) if self.keeps_features else "",
+                    number,
+                    text,
+                    None if answers.probabilities is None else answers.probabilities[index],
+                    latency_us,
+                    rows,
+                    200,
+                    None,
+                )
+            )
+        self.log.write(records)
+        self.metrics.request(self.model, version, taken, self.protocol, 200, seconds, rows)
+
+    def write_failure(
+        self, version: int, assignment: Assignment, error: RequestError, *, route: str | None = None
+    ) -> None:
+        """Log the rows of a request that failed after it was accepted, and count it."""
+        seconds = self.clock.monotonic() - self.began
+        rows = len(self.prediction_ids)
+        taken = route or assignment.route
+        self.log.write(
+            [
+                PredictionRecord(
+                    prediction_id,
+                    self.request_id,
+                    self.at_us,
+                    self.model,
+                    version,
+                    taken,
+                    self.experiment,
+                    assignment.propensity,
+                    assignment.unit_hash,
+                    None if self.keys is None else self.keys[index],
+                    "",
+                    None,
+                    None,
+                    None,
+                    int(seconds * 1e6),
+                    rows,
+                    error.status,
+                    type(error).__name__,
+                )
+                for index, prediction_id in enumerate(self.prediction_ids)
+            ]
+        )
+        self.metrics.request(self.model, version, taken, self.protocol, error.status, seconds, rows)

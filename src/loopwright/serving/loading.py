@@ -1,0 +1,105 @@
+"""Making a version ready to answer: load, golden-row self-test, timing; refused versions never meet traffic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loopwright.core.errors import FailedError
+from loopwright.registry.golden import rows_of
+from loopwright.serving.endpoint import Slot
+from loopwright.serving.predictor import Predictor
+
+if TYPE_CHECKING:
+    from loopwright.core.clock import Clock
+    from loopwright.evaluation.outputs import Outputs
+    from loopwright.features.online import OnlineStore
+    from loopwright.registry.golden import Golden
+    from loopwright.registry.rows import Rows
+    from loopwright.serving.predictor import ServableModel
+
+INLINE_BUDGET_S = 0.0007
+"""Longest computation that runs on the event loop itself; a hop to a thread costs 50 to 100 µs."""
+_ABSOLUTE_TOLERANCE = 1e-4
+_RELATIVE_TOLERANCE = 1e-4
+_LABEL_FLIPS_ALLOWED = 0.01
+_TIMED_CALLS = 5
+
+
+def prepare(loaded: ServableModel, *, online: OnlineStore | None, clock: Clock) -> Slot:
+    """Warm a loaded version, test it on its golden rows, and find where its calls should run.
+
+    Raises:
+        FailedError: When it does not answer its golden rows as recorded.
+    """
+    predictor = Predictor(loaded, online=online, clock=clock)
+    golden = loaded.golden()
+    self_test(loaded, golden)
+    return Slot(predictor, _inline_rows(loaded, golden, clock))
+
+
+def self_test(loaded: ServableModel, golden: Golden) -> None:
+    """Compare the version's answers to its golden rows with those recorded at registration.
+
+    Raises:
+        FailedError: When numbers or probabilities differ by more than 1e-4, or more than 1 % of the labels.
+    """
+    answered = loaded.predict(rows_of(golden.table, loaded.signature.inputs))
+    difference = _difference(answered, golden.outputs)
+    if difference is not None:
+        raise FailedError(
+            f"{loaded.version.id} fails its self-test on {len(golden)} golden rows: {difference}.",
+            hint="The version that was serving goes on. Look at the environment: library versions, or a damaged file.",
+        )
+
+
+def _difference(answered: Outputs, recorded: Outputs) -> str | None:
+    if len(answered) != len(recorded):
+        return f"{len(answered)} answers"
+    for name, got, expected in (
+        ("value", answered.values, recorded.values),
+        ("probability", answered.probabilities, recorded.probabilities),
+    ):
+        if got is None or expected is None:
+            continue
+        if name == "value" and recorded.kind != "regression":
+            flips = int(np.count_nonzero(got != expected))
+            if flips > _LABEL_FLIPS_ALLOWED * len(expected):
+                return f"{flips} labels differ"
+            continue
+        near = np.isclose(
+            got.astype(np.float64),
+            expected.astype(np.float64),
+            rtol=_RELATIVE_TOLERANCE,
+            atol=_ABSOLUTE_TOLERANCE,
+            equal_nan=True,
+        )
+        if not near.all():
+            worst = float(np.nanmax(np.abs(got.astype(np.float64) - expected.astype(np.float64))))
+            return f"the largest difference of a {name} is {worst:.2g}"
+    return None
+
+
+def _inline_rows(loaded: ServableModel, golden: Golden, clock: Clock) -> int:
+    """Return how many rows may be computed on the event loop: cost is a fixed part and a part per row."""
+    few = _seconds(loaded, golden, 1, clock)
+    many = _seconds(loaded, golden, len(golden), clock)
+    if few >= INLINE_BUDGET_S:
+        return 0
+    per_row = max((many - few) / max(len(golden) - 1, 1), 1e-7)
+    return max(1, int((INLINE_BUDGET_S - few) / per_row))
+
+
+def _seconds(loaded: ServableModel, golden: Golden, rows: int, clock: Clock) -> float:
+    """Return the median time of a call of so many golden rows, in the form that requests have."""
+    stored = rows_of(golden.table.slice(0, rows), loaded.signature.inputs)
+    sample: Rows = stored
+    if loaded.form == "onnx" and not isinstance(stored, np.ndarray):
+        sample = {name: stored[name].to_numpy() for name in stored.columns}
+    times = []
+    for _ in range(_TIMED_CALLS):
+        began = clock.monotonic()
+        loaded.predict(sample)
+        times.append(clock.monotonic() - began)
+    return sorted(times)[_TIMED_CALLS // 2]

@@ -1,0 +1,288 @@
+"""The serving process: one event loop that answers, and threads that load, compute, shadow and sync.
+
+Start it with `serve`. It binds at once, is ready when every declared model has a version loaded and tested, follows
+aliases and releases while it runs, and on SIGTERM says "not ready", finishes what is in flight, flushes the log and
+ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import json
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+from threadpoolctl import threadpool_limits
+
+from loopwright.core.errors import LoopwrightError, SettingsError
+from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.metrics import ServingMetrics
+from loopwright.serving.outcomes_door import OutcomesDoor
+from loopwright.serving.prediction_log import PredictionLog
+from loopwright.serving.rest import RestDoor
+from loopwright.serving.shadow import ShadowRunner
+from loopwright.serving.swap import ModelWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from loopwright.core.storage.stores import Stores
+    from loopwright.features.online import OnlineStore
+    from loopwright.serving.deploy import OnlineDeployment
+    from loopwright.serving.model_source import ModelSource
+
+_log = structlog.get_logger(__name__)
+_SYNC_CHECK_S = 0.25
+_DRAIN_CHECK_S = 0.02
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """How a server runs.
+
+    Attributes:
+        models: The models that must be loaded for the server to be ready, with their deployments.
+        host: Address to bind; another than loopback needs tokens.
+        port: Port to bind; 0 takes a free one, written to ``state_file``.
+        tokens: Bearer tokens of which callers must present one.
+        state_file: Gets ``{"pid", "host", "port", "models"}`` once the server listens, and goes when it ends.
+        poll_s: Seconds between two looks at the change counter.
+        drain_delay_s: Seconds after SIGTERM for which requests are still accepted, so that load balancers notice.
+        drain_timeout_s: Seconds that requests in flight get to finish.
+        parent_pid: Process with whose end the server drains too, or None.
+        shadow_queue: Copies that may wait for the shadow, per model.
+    """
+
+    models: Mapping[str, OnlineDeployment]
+    host: str = "127.0.0.1"
+    port: int = 0
+    tokens: tuple[str, ...] = ()
+    state_file: Path | None = None
+    poll_s: float = 0.3
+    drain_delay_s: float = 0.5
+    drain_timeout_s: float = 30.0
+    parent_pid: int | None = None
+    shadow_queue: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise SettingsError("A server needs at least one model to serve.", hint="Declare one with loop.deploy(…).")
+        if not is_loopback(self.host) and not self.tokens:
+            raise SettingsError(
+                f"Binding to {self.host} opens the server to other machines, and no token is set.",
+                hint="Set a token, or bind to 127.0.0.1.",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Server:
+    """One serving process; `run` returns when it has drained."""
+
+    def __init__(
+        self, stores: Stores, source: ModelSource, plan: ServerPlan, *, online: OnlineStore | None = None
+    ) -> None:
+        self.plan = plan
+        self.metrics = ServingMetrics()
+        self._stores = stores
+        self._draining = False
+        self._stop = threading.Event()
+        self._executor = ThreadPoolExecutor(1, "loopwright-model")
+        self._io = ThreadPoolExecutor(1, "loopwright-io")
+        self._logs: list[PredictionLog] = []
+        self._shadows: list[ShadowRunner] = []
+        self.endpoints = {model: self._endpoint(model, deployment) for model, deployment in plan.models.items()}
+        self.watch = ModelWatch(source, self.endpoints, online=online, metrics=self.metrics, clock=stores.clock)
+        self.app = RestDoor(
+            self.endpoints,
+            state=self,
+            outcomes=OutcomesDoor(stores.events, models=self.endpoints, executor=self._io, metrics=self.metrics),
+            metrics=self.metrics,
+            clock=stores.clock,
+            ids=stores.ids,
+            version=installed_version("loopwright"),
+            tokens=plan.tokens,
+        )
+
+    def _endpoint(self, model: str, deployment: OnlineDeployment) -> Endpoint:
+        log = PredictionLog(self._stores.local, model, clock=self._stores.clock, ids=self._stores.ids)
+        shadow = ShadowRunner(capacity=self.plan.shadow_queue, on_drop=lambda: self.metrics.shadow_dropped(model))
+        self.metrics.watch_log(log)
+        self._logs.append(log)
+        self._shadows.append(shadow)
+        return Endpoint(
+            model,
+            log=log,
+            metrics=self.metrics,
+            executor=self._executor,
+            shadow=shadow,
+            clock=self._stores.clock,
+            ids=self._stores.ids,
+            max_in_flight=deployment.max_in_flight,
+            log_payloads=deployment.log_payloads,
+        )
+
+    @property
+    def draining(self) -> bool:
+        """Return whether the server is about to end."""
+        return self._draining
+
+    def not_ready_because(self) -> str | None:
+        """Return why the server is not ready, or None when it is."""
+        if self._draining:
+            return "The server is draining."
+        missing = [model for model, endpoint in self.endpoints.items() if endpoint.active is None]
+        if not missing:
+            return None
+        problems = [self.watch.problems[model] for model in missing if model in self.watch.problems]
+        return f"Not loaded yet: {', '.join(missing)}." + (f" {' '.join(problems)}" if problems else "")
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            SettingsError: When the address cannot be bound.
+        """
+        sock = _bind(self.plan.host, self.plan.port)
+        port = int(sock.getsockname()[1])
+        threads = [
+            threading.Thread(target=self._follow, name="loopwright-watch", daemon=True),
+            threading.Thread(target=self._sync, name="loopwright-sync", daemon=True),
+        ]
+        config = uvicorn.Config(
+            self.app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            backlog=2048,
+            timeout_graceful_shutdown=int(self.plan.drain_timeout_s) or 1,
+        )
+        server = _Uvicorn(config)
+        try:
+            for thread in threads:
+                thread.start()
+            uvicorn_loop = config.get_loop_factory()
+            with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
+                runner.run(self._serve(server, sock, port))
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(timeout=10)
+            for shadow in self._shadows:
+                shadow.close()
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._io.shutdown(wait=True)
+            for log in self._logs:
+                log.close()
+            if self.plan.state_file is not None:
+                self.plan.state_file.unlink(missing_ok=True)
+
+    async def _serve(self, server: _Uvicorn, sock: socket.socket, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        draining = asyncio.create_task(self._drain_when(asked, server))
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag and no event
+            await asyncio.sleep(_DRAIN_CHECK_S)
+        self._write_state(port)
+        await serving
+        draining.cancel()
+
+    async def _drain_when(self, asked: asyncio.Event, server: _Uvicorn) -> None:
+        """Wait for the signal (or the parent's end); then refuse readiness, let the work finish, and end."""
+        while not asked.is_set():
+            try:
+                await asyncio.wait_for(asked.wait(), 1.0)
+            except TimeoutError:
+                if self.plan.parent_pid is not None and os.getppid() != self.plan.parent_pid:
+                    break
+        self._draining = True
+        await asyncio.sleep(self.plan.drain_delay_s)
+        ends = self._stores.clock.monotonic() + self.plan.drain_timeout_s
+        while any(endpoint.in_flight for endpoint in self.endpoints.values()):
+            if self._stores.clock.monotonic() > ends:
+                break
+            await asyncio.sleep(_DRAIN_CHECK_S)
+        server.should_exit = True
+
+    def _write_state(self, port: int) -> None:
+        if self.plan.state_file is None:
+            return
+        document = {"pid": os.getpid(), "host": self.plan.host, "port": port, "models": sorted(self.endpoints)}
+        written = self.plan.state_file.with_suffix(f".{os.getpid()}.tmp")
+        written.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text(json.dumps(document))
+        written.replace(self.plan.state_file)
+
+    def _follow(self) -> None:
+        frozen = False
+        while not self._stop.is_set():
+            try:
+                if self.watch.check():
+                    threadpool_limits(limits=1)  # one BLAS thread: processes give the parallelism
+                    if not frozen and self.not_ready_because() is None:
+                        gc.collect()
+                        gc.freeze()  # what is loaded now stays: never walk it again
+                        frozen = True
+            except LoopwrightError as error:
+                _log.warning("the facts could not be read; serving goes on", reason=error.message)
+            self._stop.wait(self.plan.poll_s)
+
+    def _sync(self) -> None:
+        while not self._stop.wait(_SYNC_CHECK_S):
+            for log in self._logs:
+                log.sync_if_due()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn without its own signal handlers: draining is ours."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise SettingsError(f"Cannot listen on {host}:{port} ({error.strerror}).", hint="Take another port.") from error
+    return sock
+
+
+def serve(stores: Stores, source: ModelSource, plan: ServerPlan, *, online: OnlineStore | None = None) -> None:
+    """Serve the plan's models until SIGTERM or SIGINT; return when all that was in flight is answered and logged."""
+    Server(stores, source, plan, online=online).run()
