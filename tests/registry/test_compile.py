@@ -156,7 +156,7 @@ def test_splits_on_categories_stay_native_and_say_why(stores, runs):
     candidate = runs.candidate(HistGradientBoostingRegressor(max_iter=5), fields=fields, trust=True)
     version = registry.register(candidate)
     assert version.compiled is None
-    assert "categories" in version.not_compiled_because
+    assert "HistGradientBoosting" in version.not_compiled_because
     loaded = registry.load(version)
     assert loaded.form == "native"
     assert len(loaded.predict(runs.columns_of(fields, rows=4))) == 4

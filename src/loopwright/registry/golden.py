@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from loopwright.features.columns import ModelInput
     from loopwright.features.field import Field
-    from loopwright.registry.signature import OutputSpec
+    from loopwright.registry.signature import OutputSpec, Signature
 
 VALUE = "__value__"
 PROBABILITIES = "__probabilities__"
@@ -44,6 +44,10 @@ class Golden:
 
     def __len__(self) -> int:
         return len(self.outputs)
+
+    def rows(self, signature: Signature) -> ModelInput:
+        """Give the rows in the form in which the estimator got them in training."""
+        return rows_of(self.table, signature.inputs)
 
     def to_bytes(self) -> bytes:
         """Write rows and answers as one Arrow IPC stream."""

@@ -119,7 +119,9 @@ class Registry:
             same_run = (table.c.model == draft.model) & (table.c.run_id == draft.run_id)
             row = connection.execute(sa.select(table).where(same_run)).one_or_none()
             if row is not None:
-                return version_of_row(row)
+                known = version_of_row(row)
+                self._vouch(connection, known, reason)
+                return known
             newest = connection.execute(
                 sa.select(sa.func.max(table.c.version)).where(table.c.model == draft.model)
             ).scalar()
@@ -136,20 +138,18 @@ class Registry:
             registered = ModelVersion.from_record(
                 draft.record(), model=draft.model, version=number, run_id=draft.run_id, created_at=draft.created_at
             )
-            if reason is not None:
-                vouch(
-                    self._stores.facts,
-                    connection,
-                    registered.code_digests,
-                    reason=reason,
-                    trusted_at=draft.created_at,
-                )
+            self._vouch(connection, registered, reason)
             run = Ref("run", draft.run_id)
             self._stores.lineage.link_many(
                 [(draft.training_set, run, "trained_on"), (run, registered.ref, "registered_as")],
                 connection=connection,
             )
             return registered
+
+    def _vouch(self, connection: sa.Connection, version: ModelVersion, reason: str | None) -> None:
+        if reason is not None:
+            now = self._stores.clock.now()
+            vouch(self._stores.facts, connection, version.code_digests, reason=reason, trusted_at=now)
 
     def get(self, model: str, which: int | str = LATEST) -> ModelVersion:
         """Find a version by number, by alias, or the newest one that is not archived.
