@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loopwright.core.durations import parse_duration
 from loopwright.core.errors import DeclarationError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     import numpy as np
+    from numpy.typing import NDArray
 
 Sampler = Literal["tpe", "random"]
 ParamValue = str | int | float | bool | None
@@ -66,6 +67,12 @@ class Search:
     validation: float = 0.2
     timeout_s: float | None = None
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Search:
+        """Read the declaration back from what `to_json` wrote."""
+        space = tuple((name, _distribution(kind, values)) for name, kind, values in record["space"])
+        return cls(space, record["trials"], record["sampler"], record["validation"], record["timeout_s"])
+
     def to_json(self) -> dict[str, object]:
         """Return the declaration as JSON values; the order of the space is kept."""
         space = [[name, type(entry).__name__.lower(), vars(entry)] for name, entry in self.space]
@@ -78,19 +85,32 @@ class Search:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ValidationOutputs:
-    """What a trial's model says about the validation rows.
+    """What a trial's model says about the validation rows, in the shape that evaluation's metrics take.
 
     Attributes:
+        kind: What the model predicts: a number, one of two classes, or one of k classes.
         values: Predictions: numbers, or class labels; shape (n,).
         probabilities: Shape (n, k) for a classifier with ``predict_proba``, else None.
         classes: The k class labels in the order of the columns, else None.
     """
 
-    values: np.ndarray
-    probabilities: np.ndarray | None = None
-    classes: np.ndarray | None = None
+    kind: Literal["regression", "binary", "multiclass"]
+    values: NDArray[np.generic]
+    probabilities: NDArray[np.float64] | None = None
+    classes: tuple[object, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def positive_scores(self) -> NDArray[np.float64] | None:
+        """The probability of the positive class of a binary model, shape (n,), or None where there is none."""
+        if self.kind != "binary" or self.probabilities is None:
+            return None
+        scores: NDArray[np.float64] = self.probabilities[:, 1]
+        return scores
 
 
 @dataclass(frozen=True)
@@ -103,7 +123,7 @@ class SearchObjective:
 
     name: str
     greater_is_better: bool
-    function: Callable[[np.ndarray, ValidationOutputs], float]
+    function: Callable[[NDArray[np.generic], ValidationOutputs], float]
 
 
 def search(
@@ -189,6 +209,16 @@ def choice(options: Sequence[ParamValue]) -> Choice:
                 hint="Choose among names and build the object in the training function.",
             )
     return Choice(tuple(options))
+
+
+def _distribution(kind: str, values: Mapping[str, Any]) -> Distribution:
+    match kind:
+        case "uniform":
+            return Uniform(**values)
+        case "integer":
+            return Integer(**values)
+        case _:
+            return Choice(tuple(values["options"]))
 
 
 def _check_bounds(kind: str, low: float, high: float, *, log: bool) -> None:
