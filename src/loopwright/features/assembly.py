@@ -1,8 +1,9 @@
 """The request-time half of the features: from request rows to exactly what the model got in training.
 
-An assembly is made once per model version, from the training set's specification and record. It checks the request, looks up the views'
-values in the online store (one call per view), runs the on-demand transforms (one call per transform) and puts the fields in their order
-with the types and categories that training fixed. It carries its functions by value, so that it loads where the project file is absent.
+An assembly is made once per model version, from the training set's specification and record. It checks the request,
+looks up the views' values in the online store (one call per view), runs the on-demand transforms (one call per
+transform) and puts the fields in their order with the types and categories that training fixed. It carries its
+functions by value, so that it loads where the project file is absent.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,13 +21,15 @@ import numpy as np
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.core.hashing import digest_bytes
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
-from loopwright.features.field import Field
 from loopwright.features.online import OnlineStore, entity_key
 from loopwright.features.request import RequestField, Row, read_field
 from loopwright.features.transform_run import run_in_batches
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from types import ModuleType
+
+    from loopwright.features.field import Field
 
 NO_ROWS = "The request has no rows."
 
@@ -63,7 +65,8 @@ class TransformCall:
 class Assembled:
     """The model's input for some rows, and what is to be logged beside the answer.
 
-    Unpacks as ``X, served``. Both are made when first asked for: a compiled model may take ``columns`` and never need a DataFrame.
+    Unpacks as ``X, served``. Both are made when first asked for: a compiled model may take ``columns`` and never need a
+    DataFrame.
     """
 
     fields: tuple[Field, ...]

@@ -1,13 +1,14 @@
 """Typed columns between Arrow, Python rows and what a model gets.
 
-Training reads Arrow, serving reads Python rows; both meet here as NumPy arrays by field (``Columns``) and leave through one function,
-``model_input``, so that a model gets the same thing on both sides. In ``Columns`` a category is its code (``int32``, -1 for missing).
+Training reads Arrow, serving reads Python rows; both meet here as NumPy arrays by field (``Columns``) and leave through
+one function, ``model_input``, so that a model gets the same thing on both sides. In ``Columns`` a category is its code
+(``int32``, -1 for missing).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loopwright.features.field import Field
+if TYPE_CHECKING:
+    from loopwright.features.field import Field
 
 Array = npt.NDArray[np.generic]
 Columns = Mapping[str, Array]
@@ -79,8 +81,9 @@ def to_arrow(values: Array, field: Field) -> pa.Array:
 def model_input(columns: Columns, fields: Sequence[Field]) -> ModelInput:
     """Return what the model gets.
 
-    If the only feature is an array, that array of shape ``(n, …)``; otherwise a pandas DataFrame with one column per scalar and one per
-    element of an array (``pixels_0``, ``pixels_1`` …), where strings are ``str`` and categories are ``category`` with fixed categories.
+    If the only feature is an array, that array of shape ``(n, …)``; otherwise a pandas DataFrame with one column per
+    scalar and one per element of an array (``pixels_0``, ``pixels_1`` …), where strings are ``str`` and categories are
+    ``category`` with fixed categories.
     """
     if len(fields) == 1 and fields[0].is_vector:
         return columns[fields[0].name]
@@ -114,8 +117,9 @@ def flat_names(field: Field) -> list[str]:
 def scalar_columns(columns: Columns, fields: Sequence[Field]) -> dict[str, Array]:
     """Return one array of scalars per monitored column, by name.
 
-    A scalar is itself (a category as its text, None where missing); an array becomes ``name.mean``, ``name.std``, ``name.min`` and
-    ``name.max``. Drift profiles are frozen from the training table with this function and fed from served rows with ``served_rows``.
+    A scalar is itself (a category as its text, None where missing); an array becomes ``name.mean``, ``name.std``,
+    ``name.min`` and ``name.max``. Drift profiles are frozen from the training table with this function and fed from
+    served rows with ``served_rows``.
     """
     result: dict[str, Array] = {}
     for field in fields:
@@ -137,7 +141,8 @@ def scalar_columns(columns: Columns, fields: Sequence[Field]) -> dict[str, Array
 def served_rows(columns: Columns, fields: Sequence[Field]) -> list[dict[str, object]]:
     """Return the features of each row as plain values, as the prediction log keeps them.
 
-    Arrays of up to 64 numbers are kept whole beside their four summary numbers, longer ones as the summary only. NaN becomes None.
+    Arrays of up to 64 numbers are kept whole beside their four summary numbers, longer ones as the summary only. NaN
+    becomes None.
     """
     by_name: dict[str, list[object]] = {}
     for field in fields:

@@ -1,16 +1,14 @@
 """The examples that a training function gets: features, target, keys and times.
 
-Reads an Arrow table with one column per ``Field`` and the columns ``__label__``, ``__key__`` and ``__event_time__``. Numbers are handed
-on without a copy where Arrow's layout allows it; a memory-mapped file stays mapped.
+Reads an Arrow table with one column per ``Field`` and the columns ``__label__``, ``__key__`` and ``__event_time__``.
+Numbers are handed on without a copy where Arrow's layout allows it; a memory-mapped file stays mapped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +16,13 @@ import pyarrow as pa
 
 from loopwright.core.errors import FeatureError
 from loopwright.features.columns import Array, ModelInput, from_arrow, model_input
-from loopwright.features.field import Field
 from loopwright.features.split import EVENT_TIME, KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from loopwright.features.field import Field
 
 LABEL = "__label__"
 ARRIVED_AT = "__arrived_at__"
@@ -89,7 +92,8 @@ class TrainingSet:
         return TrainingSet(self.table.take(pa.array(indices)), self.fields, self.label)
 
     def split(self, fraction: float = 0.2, seed: int = 0) -> tuple[TrainingSet, TrainingSet]:
-        """Divide at random into the larger part and a share, for early stopping or validation inside a training function.
+        """Divide at random into the larger part and a share, for early stopping or validation inside a training
+        function.
 
         Args:
             fraction: The share of the second part, between 0 and 1; each part gets at least one example.

@@ -1,7 +1,7 @@
 """One feature as a model sees it: its name, type and shape.
 
-A training set, a model's signature and the request-time assembly carry the same ``Field`` objects, so that the order, the types and the
-categories of the input are decided once, when the training set is built.
+A training set, a model's signature and the request-time assembly carry the same ``Field`` objects, so that the order,
+the types and the categories of the input are decided once, when the training set is built.
 
 How a declared column becomes a field (the type follows the declaration, never the content of one snapshot):
 

@@ -1,7 +1,8 @@
 """The target, and when it becomes known.
 
-A label is a column of a dataset. For an example at time ``t`` its value exists from ``t + arrives_after`` on: before that moment the
-example is *immature*, and no training set, evaluation or monitor may use it. Training and monitoring share this one rule.
+A label is a column of a dataset. For an example at time ``t`` its value exists from ``t + arrives_after`` on: before
+that moment the example is *immature*, and no training set, evaluation or monitor may use it. Training and monitoring
+share this one rule.
 """
 
 from __future__ import annotations

@@ -1,20 +1,24 @@
 """On-demand transforms: row-wise Python that is the same in training and at request time.
 
-The function takes one array per input column and returns one array whose first axis is the rows. It is called in batches of bounded
-size; image, audio and text inputs arrive as a list of ``bytes``. Nothing here imports NumPy: a declaration is light.
+The function takes one array per input column and returns one array whose first axis is the rows. It is called in
+batches of bounded size; image, audio and text inputs arrive as a list of ``bytes``. Nothing here imports NumPy: a
+declaration is light.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_function, digest_json, source_of
 from loopwright.core.lineage import Ref
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
 from loopwright.features.view import first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 BATCH_ROWS = 2048
 
@@ -65,8 +69,8 @@ def on_demand(
 
     Args:
         function: Arrays in, one array out; the rows are the first axis.
-        inputs: Columns such as ``digits.image``, several such as ``digits["a", "b"]``, or a whole dataset (its declared columns
-            without key and event time).
+        inputs: Columns such as ``digits.image``, several such as ``digits["a", "b"]``, or a whole dataset (its declared
+            columns without key and event time).
         name: By default the function's name.
         batch_rows: The most rows per call.
         description: By default the first line of the function's docstring.

@@ -1,18 +1,20 @@
 """The online store: the latest known value of every view and entity, for lookup at request time.
 
-``OnlineStore`` is the port; ``SqliteOnlineStore`` (one file, many processes) and ``MemoryOnlineStore`` (one process) are its adapters
-here. Its conformance suite is ``loopwright.features.conformance.online_store``.
+``OnlineStore`` is the port; ``SqliteOnlineStore`` (one file, many processes) and ``MemoryOnlineStore`` (one process)
+are its adapters here. Its conformance suite is ``loopwright.features.conformance.online_store``.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 Value = float | int | bool | str | None | list[float]
 
@@ -41,9 +43,10 @@ class OnlineRow:
 class OnlineStore(Protocol):
     """Latest values by view and entity.
 
-    Several threads and processes may read and write at once. A write is atomic: a reader sees all of a call's rows or none, and after the
-    return they survive a kill. A row replaces another only if it is newer by ``(event_time, available_at)``, so that writing the same
-    rows again, or in another order, ends in the same state. The mark is kept with the rows of its call, in the same transaction.
+    Several threads and processes may read and write at once. A write is atomic: a reader sees all of a call's rows or
+    none, and after the return they survive a kill. A row replaces another only if it is newer by ``(event_time,
+    available_at)``, so that writing the same rows again, or in another order, ends in the same state. The mark is kept
+    with the rows of its call, in the same transaction.
     """
 
     def write_many(self, view: str, rows: Iterable[OnlineRow], *, mark: str | None = None) -> int:

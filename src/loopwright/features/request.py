@@ -1,7 +1,7 @@
 """Request fields: what a client must send, and how it becomes arrays.
 
-A request is a list of rows as JSON gives them. Every value is checked against the declared type; the first wrong one is reported with its
-row, field, expected type and value.
+A request is a list of rows as JSON gives them. Every value is checked against the declared type; the first wrong one is
+reported with its row, field, expected type and value.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import numpy as np
 
 from loopwright.core.errors import InvalidRequestError
-from loopwright.features.columns import Array
+
+if TYPE_CHECKING:
+    from loopwright.features.columns import Array
 
 ValueType = Literal["float", "int", "bool", "string", "category", "timestamp", "date", "image", "audio", "text"]
 Row = Mapping[str, object]
@@ -64,7 +66,8 @@ class RequestField:
 def read_field(rows: Sequence[Row], field: RequestField) -> Array | list[bytes | None]:
     """Return one field of all rows as an array, or as a list of bytes for a payload.
 
-    Missing numbers are NaN, missing texts None, missing times NaT. Whole numbers that may be missing are floats, as in training.
+    Missing numbers are NaN, missing texts None, missing times NaT. Whole numbers that may be missing are floats, as in
+    training.
 
     Raises:
         InvalidRequestError: If a required value is missing or a value has the wrong type.
@@ -142,6 +145,7 @@ def _moment(value: object, index: int, field: RequestField) -> np.datetime64:
     except (ValueError, OverflowError):
         pass
     _wrong(index, field, value)
+    return None
 
 
 def _payload(value: object, index: int, field: RequestField) -> bytes | None:
@@ -155,6 +159,7 @@ def _payload(value: object, index: int, field: RequestField) -> bytes | None:
         except (binascii.Error, ValueError):
             pass
     _wrong(index, field, value)
+    return None
 
 
 def _missing(rows: Sequence[Row], field: RequestField) -> NoReturn:

@@ -4,7 +4,8 @@
 * ``fraction(0.2)``: a share of the examples by a hash of their key. An example keeps its side when rows are added.
 * ``entities(0.2, by="courier_id")``: a share of the entities: none of them is seen in training.
 
-The hash is BLAKE2b of the seed and the key, read as a fraction of 2^64, so a split is the same on every machine and in every version.
+The hash is BLAKE2b of the seed and the key, read as a fraction of 2^64, so a split is the same on every machine and in
+every version.
 """
 
 from __future__ import annotations

@@ -1,19 +1,22 @@
 """Run an on-demand transform over arrays in batches, holding it to what it returned first.
 
-The first batch pins type and shape; every later batch, in training and in serving, must match. Numbers of a one-dimensional result keep
-their type (``float64``, ``int64``, ``bool``; ``float32`` stays); arrays are stored and served as ``float32``.
+The first batch pins type and shape; every later batch, in training and in serving, must match. Numbers of a
+one-dimensional result keep their type (``float64``, ``int64``, ``bool``; ``float32`` stays); arrays are stored and
+served as ``float32``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from loopwright.core.errors import FeatureError
-from loopwright.features.columns import Array
 from loopwright.features.field import DType, Field
+
+if TYPE_CHECKING:
+    from loopwright.features.columns import Array
 
 Inputs = Sequence["Array | list[bytes | None]"]
 
@@ -67,7 +70,14 @@ def run_batch(
 
 
 def run_in_batches(
-    name: str, function: Callable[..., object], inputs: Inputs, *, rows: int, batch_rows: int, pinned: Field | None
+    name: str,
+    function: Callable[..., object],
+    inputs: Inputs,
+    *,
+    rows: int,
+    batch_rows: int,
+    pinned: Field | None,
+    first_row: int = 0,
 ) -> tuple[Array, Field]:
     """Call a transform over all rows in batches of at most ``batch_rows`` and return one array with its field.
 
@@ -75,14 +85,13 @@ def run_in_batches(
         FeatureError: As ``run_batch``.
     """
     if rows <= batch_rows:
-        return run_batch(name, function, inputs, first_row=0, rows=rows, pinned=pinned)
+        return run_batch(name, function, inputs, first_row=first_row, rows=rows, pinned=pinned)
     parts: list[Array] = []
     field = pinned
     for start in range(0, rows, batch_rows):
         piece = [values[start : start + batch_rows] for values in inputs]
-        part, field = run_batch(
-            name, function, piece, first_row=start, rows=min(batch_rows, rows - start), pinned=field
-        )
+        count = min(batch_rows, rows - start)
+        part, field = run_batch(name, function, piece, first_row=first_row + start, rows=count, pinned=field)
         parts.append(part)
     return np.concatenate(parts), cast("Field", field)
 

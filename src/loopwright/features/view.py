@@ -1,12 +1,12 @@
 """Feature views: named relational transformations, keyed by entity and event time.
 
-A view is a pure function of datasets: it takes one Ibis table per dataset (all declared columns and the system columns) and returns an
-Ibis table with its entity columns, its event-time column and one column per feature. Nothing here imports Ibis: a declaration is light.
+A view is a pure function of datasets: it takes one Ibis table per dataset (all declared columns and the system columns)
+and returns an Ibis table with its entity columns, its event-time column and one column per feature. Nothing here
+imports Ibis: a declaration is light.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -18,7 +18,9 @@ from loopwright.core.hashing import digest_function, digest_json, source_of
 from loopwright.core.lineage import Ref
 
 if TYPE_CHECKING:
-    import ibis
+    from collections.abc import Callable
+
+    import ibis  # type: ignore[import-untyped]
 
     from loopwright.data.dataset import Dataset
 

@@ -1,0 +1,154 @@
+"""The point-in-time join: for each example, the row of each view *as known at* the example's moment.
+
+A view row counts for an example at time ``t`` if
+
+* its entity equals the example's, and neither has a missing key;
+* it was known: ``known_at <= t``, where ``known_at`` is never before the row's event time (see
+  ``loopwright.features.availability``);
+* it is still alive: ``event_time > t - ttl``, where the view has a ttl.
+
+Of the rows that count, the one with the latest event time is taken. Between rows of one event time the later known one
+wins (a correction), and between rows known at the same moment the one whose values sort last, so that the result never
+depends on the order of the input. A late row (an older event time that arrives after a newer one) therefore never
+replaces the newer one. A missing value in the row that is taken stays missing; no older row is asked. Every example
+gives exactly one output row.
+
+How it is computed: a row that on arrival is not the latest by event time of what is known of its entity can never be
+taken at any later moment, so it is dropped. What is left is ordered by ``known_at`` and by event time at once, and
+DuckDB's ASOF join finds the last row known by ``t``: one query, no row multiplied. Where all rows are known at their
+event time the first step is skipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from loopwright.core.storage.duck import quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class JoinView:
+    """A table of view rows to be joined.
+
+    Attributes:
+        table: Its name in the connection; event time and ``known_at`` are of one timestamp type.
+        entity: Its key columns.
+        on: The examples' columns that they equal, in the same order.
+        event_time: The moment a row speaks of.
+        known_at: The moment a row was known.
+        features: The columns to bring over.
+        ttl: How long a row counts, or None.
+        in_order: Whether every row was known at its event time and none shares entity and event time; None to find out.
+    """
+
+    table: str
+    entity: tuple[str, ...]
+    on: tuple[str, ...]
+    event_time: str
+    known_at: str
+    features: tuple[str, ...]
+    ttl: timedelta | None = None
+    in_order: bool | None = None
+
+
+def point_in_time(
+    connection: duckdb.DuckDBPyConnection,
+    examples: str,
+    views: Sequence[JoinView],
+    *,
+    time: str,
+    columns: Sequence[str],
+    order: str | None = None,
+) -> str:
+    """Return the SQL of the join; running it gives one row per example.
+
+    Args:
+        connection: Where the tables are. Each view is asked once whether its rows came in order.
+        examples: The name of the table of examples.
+        views: The views to bring over, none sharing a feature name with another or with the examples.
+        time: The examples' moment, a timestamp; an example without one gets no values.
+        columns: The examples' columns to keep.
+        order: A column of the examples to sort by, so that their order is kept.
+    """
+    common: list[str] = []
+    joins: list[str] = []
+    chosen = [f"x.{quote_name(name)}" for name in columns]
+    moment = f"x.{quote_name(time)}"
+    for position, view in enumerate(views):
+        name = f"v{position}"
+        in_order = rows_in_order(connection, view) if view.in_order is None else view.in_order
+        common.append(f"{name} AS ({latest_known_sql(view, in_order=in_order)})")
+        pairs = zip(view.on, view.entity, strict=True)
+        equal = " AND ".join(f"x.{quote_name(left)} = {name}.{quote_name(right)}" for left, right in pairs)
+        joins.append(f"ASOF LEFT JOIN {name} ON {equal} AND {moment} >= {name}.{quote_name(view.known_at)}")
+        chosen.extend(_alive(name, view, feature, moment) for feature in view.features)
+    text = f"WITH {', '.join(common)} " if common else ""
+    text += f"SELECT {', '.join(chosen)} FROM {quote_name(examples)} AS x {' '.join(joins)}"
+    return text + (f" ORDER BY x.{quote_name(order)}" if order else "")
+
+
+def rows_in_order(connection: duckdb.DuckDBPyConnection, view: JoinView) -> bool:
+    """Say whether every row was known at its event time and no entity has two rows of one event time."""
+    return not has_late_rows(connection, view) and first_duplicate(connection, view) is None
+
+
+def has_late_rows(connection: duckdb.DuckDBPyConnection, view: JoinView) -> bool:
+    """Say whether a row was known later than its event time."""
+    known, event = quote_name(view.known_at), quote_name(view.event_time)
+    sql = f"SELECT 1 FROM {quote_name(view.table)} WHERE {known} IS DISTINCT FROM {event} LIMIT 1"
+    return first_row(connection, sql) is not None
+
+
+def first_duplicate(connection: duckdb.DuckDBPyConnection, view: JoinView) -> tuple[object, ...] | None:
+    """Return (entity…, event time, known at, count) of rows that share all three, or None."""
+    keys = ", ".join(quote_name(name) for name in (*view.entity, view.event_time, view.known_at))
+    present = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in (*view.entity, view.event_time))
+    table = f"(SELECT {keys} FROM {quote_name(view.table)} WHERE {present})"
+    total = first_row(connection, f"SELECT count(*), count(DISTINCT hash({keys})) FROM {table}")
+    if (
+        total is not None and total[0] == total[1]
+    ):  # equal hashes may hide no duplicate; different counts may be a collision
+        return None
+    return first_row(
+        connection,
+        f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {keys}, count(*) AS n FROM {table} GROUP BY ALL HAVING n > 1 ORDER BY ALL LIMIT 1)",
+    )
+
+
+def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[object, ...] | None:
+    """Run a query to its end and return its first row, or None."""
+    rows: list[tuple[object, ...]] = connection.sql(sql).fetchall()
+    return rows[0] if rows else None
+
+
+def latest_known_sql(view: JoinView, *, in_order: bool) -> str:
+    """Return the SELECT of a view's rows that are ever the latest known of their entity, unique by (entity, known at)."""
+    entity = [quote_name(name) for name in view.entity]
+    event, known = quote_name(view.event_time), quote_name(view.known_at)
+    features = [quote_name(name) for name in view.features]
+    present = " AND ".join(f"{name} IS NOT NULL" for name in (*entity, event, known))
+    rows = f"SELECT {', '.join([*entity, event, known, *features])} FROM {quote_name(view.table)} WHERE {present}"
+    if in_order:
+        return rows
+    order = ", ".join(f"{name} NULLS FIRST" for name in (known, event, *features))
+    window = f"(PARTITION BY {', '.join(entity)} ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
+    following = f"(PARTITION BY {', '.join(entity)} ORDER BY {order})"
+    return f"{rows} QUALIFY {event} >= max({event}) OVER {window} AND lead({known}) OVER {following} IS DISTINCT FROM {known}"
+
+
+def _alive(name: str, view: JoinView, feature: str, moment: str) -> str:
+    value = f"{name}.{quote_name(feature)}"
+    if view.ttl is None:
+        return f"{value} AS {quote_name(feature)}"
+    micros = view.ttl // _MICROSECOND
+    alive = f"{name}.{quote_name(view.event_time)} > {moment} - to_microseconds({micros})"
+    return f"CASE WHEN {alive} THEN {value} END AS {quote_name(feature)}"

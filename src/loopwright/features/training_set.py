@@ -1,0 +1,309 @@
+"""A training set: what it is to be made of (the specification) and what was made (the record).
+
+A record is a fact: it names the snapshots, the fields, the split, the rules of availability and the two files by
+content. The training file never holds a row of the holdout; the holdout file is opened by evaluation only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import sqlalchemy as sa
+
+from loopwright.core.errors import FeatureError
+from loopwright.core.hashing import digest_json
+from loopwright.core.lineage import Ref
+from loopwright.core.storage.facts import UtcDateTime, metadata
+from loopwright.data.dataset import ColumnRef, Columns
+from loopwright.features.field import Field
+from loopwright.features.on_demand import OnDemand
+from loopwright.features.request import RequestField, ValueType
+from loopwright.features.view import FeatureView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from loopwright.core.storage.stores import Stores
+    from loopwright.features.label import Label
+    from loopwright.features.split import Split
+
+Feature = ColumnRef | FeatureView | OnDemand
+
+training_sets = sa.Table(
+    "training_sets",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("rows_train", sa.BigInteger, nullable=False),
+    sa.Column("rows_holdout", sa.BigInteger, nullable=False),
+    sa.Column("record", sa.JSON, nullable=False),
+    sa.Index("ix_training_sets_name", "name", "created_at"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSetSpec:
+    """What a training set is made of.
+
+    Attributes:
+        name: The model it is for.
+        label: The target; the rows of its dataset are the examples.
+        features: Columns of the label's dataset, feature views and transforms, in the order in which the model gets
+            them.
+        holdout: Which examples are sealed.
+        key: The column that names an example; by default the dataset's key.
+        event_time: The examples' moment; by default the dataset's event time.
+    """
+
+    name: str
+    label: Label
+    features: tuple[Feature, ...]
+    holdout: Split
+    key: str | None = None
+    event_time: str | None = None
+
+    @property
+    def columns(self) -> tuple[ColumnRef, ...]:
+        """The features that are plain columns."""
+        return tuple(feature for feature in self.features if isinstance(feature, ColumnRef))
+
+    @property
+    def views(self) -> tuple[FeatureView, ...]:
+        """The features that are views."""
+        return tuple(feature for feature in self.features if isinstance(feature, FeatureView))
+
+    @property
+    def transforms(self) -> tuple[OnDemand, ...]:
+        """The features that are transforms."""
+        return tuple(feature for feature in self.features if isinstance(feature, OnDemand))
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of all datasets it reads, the label's first."""
+        sources = [source.name for view in self.views for source in view.sources]
+        return tuple(dict.fromkeys([self.label.dataset.name, *sources]))
+
+    @property
+    def digest(self) -> str:
+        """A digest of the definition: it changes when other training sets would be made of the same data."""
+        dataset = self.label.dataset
+        return digest_json(
+            {
+                "label": [dataset.name, self.label.name, self.label.arrives_after.total_seconds()],
+                "times": [dataset.event_time, dataset.arrival_time, self.event_time],
+                "key": [list(dataset.key), self.key],
+                "holdout": self.holdout.to_json(),
+                "features": [_describe(feature) for feature in self.features],
+            }
+        )
+
+
+def training_set_spec(
+    name: str,
+    *,
+    label: Label,
+    features: Iterable[Feature | Columns],
+    holdout: Split,
+    key: str | None = None,
+    event_time: str | None = None,
+) -> TrainingSetSpec:
+    """Declare a training set, checking what can be checked without data.
+
+    Raises:
+        FeatureError: If there is no feature, one is of another kind, the label is among the features or the inputs of a
+            transform, a column is of another dataset than the label's, or two features have one name.
+    """
+    flat: list[Feature] = []
+    for feature in features:
+        if isinstance(feature, Columns):
+            flat.extend(feature.refs)
+        elif isinstance(feature, ColumnRef | FeatureView | OnDemand):
+            flat.append(feature)
+        else:
+            raise FeatureError(
+                f"A feature of '{name}' is {type(feature).__name__} {feature!r}.",
+                hint="Features are columns (orders['city']), feature views and transforms.",
+            )
+    if not flat:
+        raise FeatureError(f"The model '{name}' has no features.", hint="Name at least one column, view or transform.")
+    dataset = label.dataset.name
+    seen: set[str] = set()
+    for feature in flat:
+        inputs = (
+            (feature,) if isinstance(feature, ColumnRef) else feature.inputs if isinstance(feature, OnDemand) else ()
+        )
+        for ref in inputs:
+            if ref.dataset.name == dataset and ref.name == label.name:
+                where = "a feature" if isinstance(feature, ColumnRef) else f"an input of the transform '{feature.name}'"
+                raise FeatureError(
+                    f"The label '{dataset}.{label.name}' of '{name}' is also {where}: it leaks.",
+                    hint="Remove it; past values of the target belong in a feature view, which knows when each was known.",
+                )
+            if ref.dataset.name != dataset:
+                raise FeatureError(
+                    f"The column '{ref}' of '{name}' is of another dataset than the label ('{dataset}').",
+                    hint="Bring it over with a feature view (@loop.features), keyed by an entity.",
+                )
+        if not isinstance(feature, FeatureView):
+            _claim(feature.name, seen, name)
+    return TrainingSetSpec(name, label, tuple(flat), holdout, key, event_time)
+
+
+@dataclass(frozen=True)
+class TrainingSetRecord:
+    """What was made.
+
+    Attributes:
+        digest: The content key: definition, snapshots and the label's maturity.
+        name: The model it is for.
+        created_at: When it was made.
+        rows_train: Examples to learn from.
+        rows_holdout: Sealed examples.
+        feature_fields: The model's input, in order.
+        label_field: The target.
+        inputs: What a request row must have.
+        known_columns: Further columns of the dataset, which a request row may have.
+        snapshots: By dataset, the version that was read.
+        views: By view, its version.
+        split: The holdout's rule in words.
+        known_at: By dataset, what says when a row was known: ``arrival_time`` or ``event_time``.
+        warnings: What a reader should know.
+        train_digest: Content digest of the training file.
+        holdout_digest: Content digest of the holdout file.
+        first_event: The oldest example's moment.
+        last_event: The newest example's moment.
+        as_of: The moment up to which labels counted as known.
+    """
+
+    digest: str
+    name: str
+    created_at: datetime
+    rows_train: int
+    rows_holdout: int
+    feature_fields: tuple[Field, ...]
+    label_field: Field
+    inputs: tuple[RequestField, ...]
+    known_columns: tuple[str, ...]
+    snapshots: dict[str, int]
+    views: dict[str, str]
+    split: str
+    known_at: dict[str, str]
+    warnings: tuple[str, ...]
+    train_digest: str
+    holdout_digest: str
+    first_event: datetime
+    last_event: datetime
+    as_of: datetime
+
+    @property
+    def ref(self) -> Ref:
+        """The training set's name in the lineage."""
+        return Ref("training_set", self.digest)
+
+    @property
+    def snapshot_refs(self) -> tuple[Ref, ...]:
+        """The snapshots it was made of."""
+        return tuple(Ref("snapshot", f"{name}@{version}") for name, version in sorted(self.snapshots.items()))
+
+    def train_path(self, stores: Stores) -> Path:
+        """Return the training file (Arrow IPC) on this machine, fetched from the store if it is not here yet."""
+        return _local_file(stores, self.digest, "train.arrow", self.train_digest)
+
+    def holdout_path(self, stores: Stores) -> Path:
+        """Return the sealed holdout file (Arrow IPC). Only evaluation calls this, and it keeps a ledger of its reads."""
+        return _local_file(stores, self.digest, "holdout.arrow", self.holdout_digest)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record as plain JSON values."""
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            **{name: getattr(self, name).isoformat() for name in _TIMES},
+            "feature_fields": [field.to_json() for field in self.feature_fields],
+            "label_field": self.label_field.to_json(),
+            "inputs": [item.to_json() for item in self.inputs],
+            "known_columns": list(self.known_columns),
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TrainingSetRecord:
+        """Read a record as ``to_json`` wrote it."""
+        return cls(
+            **{name: value[name] for name in _PLAIN},
+            **{name: datetime.fromisoformat(value[name]) for name in _TIMES},
+            feature_fields=tuple(Field.from_json(item) for item in value["feature_fields"]),
+            label_field=Field.from_json(value["label_field"]),
+            inputs=tuple(
+                RequestField(item["name"], cast("ValueType", item["type"]), item["required"])
+                for item in value["inputs"]
+            ),
+            known_columns=tuple(value["known_columns"]),
+            warnings=tuple(value["warnings"]),
+        )
+
+
+_TIMES = ("created_at", "first_event", "last_event", "as_of")
+_PLAIN = (
+    "digest",
+    "name",
+    "rows_train",
+    "rows_holdout",
+    "snapshots",
+    "views",
+    "split",
+    "known_at",
+    "train_digest",
+    "holdout_digest",
+)
+
+
+def find_record(stores: Stores, digest: str) -> TrainingSetRecord | None:
+    """Return the record of a training set, or None where it was never made."""
+    with stores.facts.read() as connection:
+        row = connection.execute(sa.select(training_sets.c.record).where(training_sets.c.digest == digest)).first()
+    return None if row is None else TrainingSetRecord.from_json(row.record)
+
+
+def list_records(stores: Stores, name: str | None = None) -> list[TrainingSetRecord]:
+    """Return the records, newest first, of one model or of all."""
+    query = sa.select(training_sets.c.record).order_by(training_sets.c.created_at.desc(), training_sets.c.digest)
+    if name is not None:
+        query = query.where(training_sets.c.name == name)
+    with stores.facts.read() as connection:
+        return [TrainingSetRecord.from_json(row.record) for row in connection.execute(query)]
+
+
+def folder_of(stores: Stores, digest: str) -> Path:
+    """Return the folder on this machine for a training set's files."""
+    return stores.local / "training_sets" / digest
+
+
+def _local_file(stores: Stores, digest: str, name: str, content: str) -> Path:
+    path = folder_of(stores, digest) / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stores.blobs.fetch(content, path)
+    return path
+
+
+def _claim(name: str, seen: set[str], model: str) -> None:
+    if name in seen:
+        raise FeatureError(f"Two features of '{model}' are named '{name}'.", hint="Rename one.")
+    if name.startswith("__"):
+        raise FeatureError(
+            f"The feature '{name}' of '{model}' has a reserved name.", hint="Names with two underscores are taken."
+        )
+    seen.add(name)
+
+
+def _describe(feature: Feature) -> list[object]:
+    kind: Literal["column", "view", "transform"]
+    if isinstance(feature, ColumnRef):
+        kind, declared = "column", feature.declared
+        return [kind, feature.name, None if declared is None else declared.describe()]
+    kind = "view" if isinstance(feature, FeatureView) else "transform"
+    return [kind, feature.version]
