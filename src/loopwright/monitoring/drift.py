@@ -1,0 +1,392 @@
+"""Drift of inputs and answers: exact counts on frozen bins, and the two-stage rule on whole windows.
+
+Reads new rows of ``predictions/<model>``, adds them to their windows and closes the windows that are complete. Counts
+and the mark up to which rows are counted move in one transaction, so a killed monitor counts nothing twice and leaves
+nothing out. Rows computed in the shadow are left out: nobody got those answers.
+
+A window by rows is that many consecutive rows of one version. A window in time is tested once, a little after its end;
+rows that come later still are added to its counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from loopwright.core.statistics.drift import FeatureDrift, two_stage
+from loopwright.core.storage.duck import connect
+from loopwright.core.storage.facts import UtcDateTime, metadata
+from loopwright.monitoring.added import Span, newest, rows_added
+from loopwright.monitoring.mark import Mark
+from loopwright.monitoring.reference import (
+    FeatureReference,
+    ReferenceProfile,
+    count_cells,
+    independent_share,
+    output_columns,
+    series_of,
+)
+from loopwright.monitoring.served import served_columns
+from loopwright.monitoring.signal import Signal, Signals
+from loopwright.serving.compactor import predictions_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from loopwright.core.storage.stores import Stores
+    from loopwright.monitoring.incident import Incidents
+    from loopwright.monitoring.watch import DriftWindows
+    from loopwright.monitoring.watched import WatchedModel
+
+CHECK: Final = "drift"
+_SERIES_ROWS: Final = 2048  # rows of a window from which the dependence between neighbours is estimated
+_BATCH_ROWS: Final = 100_000
+_SHOWN_WINDOWS: Final = 30
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+drift_windows = sa.Table(
+    "drift_windows",
+    metadata,
+    sa.Column("version", sa.String(200), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("first_at", UtcDateTime, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+    sa.Column("counts", sa.JSON, nullable=False),
+    sa.Column("series", sa.LargeBinary, nullable=True),
+    sa.Column("result", sa.JSON, nullable=True),
+    sa.Column("closed_at", UtcDateTime, nullable=True),
+    sa.Index("ix_drift_windows_model", "model", "state"),
+)
+
+
+@dataclass
+class _Window:
+    """One window while rows are added to it."""
+
+    profile: ReferenceProfile
+    number: int
+    state: str = "open"
+    rows: int = 0
+    first_at: datetime = _NEVER
+    last_at: datetime = _EPOCH
+    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    series: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    changed: bool = False
+
+    def add(self, columns: dict[str, pa.Array], at: pa.Array) -> None:
+        """Count rows, in time order."""
+        rows = len(at)
+        if rows == 0:
+            return
+        room = _SERIES_ROWS - self.series.shape[1] if self.state == "open" else 0
+        heads = []
+        for reference in self.profile.watched:
+            values = columns.get(reference.name)
+            if values is None:
+                values = pa.nulls(rows, pa.float64())
+            counted = count_cells(reference.bins, values)
+            known = self.counts.get(reference.name)
+            self.counts[reference.name] = counted if known is None else known + counted
+            if room > 0:
+                heads.append(series_of(reference.bins, values[:room]))
+        if heads:
+            head = np.stack(heads)
+            self.series = head if self.series.size == 0 else np.concatenate([self.series, head], axis=1)
+        self.rows += rows
+        self.first_at, self.last_at = min(self.first_at, at[0].as_py()), max(self.last_at, at[-1].as_py())
+        self.changed = True
+
+    def judge(self, windows: DriftWindows) -> tuple[FeatureDrift, ...]:
+        """Apply the two-stage rule to every watched column, all counted as so many independent rows."""
+        shares = [independent_share(series) for series in self.series] or [1.0] * len(self.profile.watched)
+        return two_stage(
+            [reference.effective_counts for reference in self.profile.watched],
+            [self.counts[one.name] * share for one, share in zip(self.profile.watched, shares, strict=True)],
+            alpha=windows.alpha,
+            gate=windows.material_psi,
+        )
+
+
+class DriftWatch:
+    """The stage of the monitor that looks at inputs and answers."""
+
+    def __init__(self, stores: Stores, signals: Signals, incidents: Incidents) -> None:
+        self._stores = stores
+        self._signals = signals
+        self._incidents = incidents
+
+    def look(self, watched: WatchedModel) -> list[Signal]:
+        """Count what is new, test what is complete, and return the signals about the champion."""
+        windows = watched.monitoring.drift
+        if windows is None:
+            return []
+        mark = Mark(self._stores, watched.model, "drift")
+        after = mark.position()
+        until = newest(self._stores.tables, predictions_table(watched.model))
+        open_windows = self._open_windows(watched)
+        if until <= after and not self._due(open_windows, windows):
+            return []
+        kept = dict(open_windows)
+        for profile, batch in self._new_rows(watched, Span(predictions_table(watched.model), after, until)):
+            self._fold(kept, profile, batch, windows)
+        now = self._stores.clock.now()
+        done = [window for window in kept.values() if window.state == "open" and _complete(window, windows, now)]
+        found: list[Signal] = []
+        with self._stores.facts.write() as connection:
+            if not mark.move(connection, after=after, until=until):
+                return []
+            results = {id(window): self._result(connection, window, windows) for window in done}
+            for window in kept.values():
+                if window.changed or id(window) in results:
+                    self._store(connection, watched.model, window, results.get(id(window)), now)
+            for window in sorted(done, key=lambda one: one.number):
+                found += self._report(connection, watched, window, results[id(window)])
+        return found
+
+    def _new_rows(self, watched: WatchedModel, span: Span) -> Iterator[tuple[ReferenceProfile, pa.Table]]:
+        """Read new answers, batch by batch in time order, of the versions that have a reference."""
+        source = rows_added(self._stores.tables, span, key=("prediction_id", "version", "route"))
+        numbers = [int(version.rpartition("/")[2]) for version in watched.profiles]
+        if source is None or not numbers:
+            return
+        listed = ", ".join(map(str, numbers))
+        query = (
+            'SELECT "at", version, features, output_number, output_text, list_max(probabilities) AS confidence '
+            f"FROM ({source}) WHERE route <> 'shadow' AND status = 200 AND version IN ({listed}) "
+            'ORDER BY "at", prediction_id, version'
+        )
+        with connect() as con:
+            reader = con.sql(query).to_arrow_reader(_BATCH_ROWS)
+            for batch in reader:
+                table = pa.Table.from_batches([batch])
+                for number in sorted(set(table.column("version").to_pylist())):
+                    profile = watched.profile(number)
+                    if profile is not None:
+                        yield profile, table.filter(pa.compute.equal(table.column("version"), number))
+
+    def _fold(
+        self, kept: dict[tuple[str, int], _Window], profile: ReferenceProfile, rows: pa.Table, windows: DriftWindows
+    ) -> None:
+        columns = served_columns(rows.column("features"), profile.fields)
+        answers = rows.column("output_number" if profile.kind == "regression" else "output_text").combine_chunks()
+        confidence = rows.column("confidence").combine_chunks()
+        columns |= output_columns(profile.kind, answers, confidence)
+        at = rows.column("at").combine_chunks()
+        for number, start, stop in self._cut(kept, profile, at, windows):
+            place = (profile.version, number)
+            if place not in kept:
+                kept[place] = self._window(profile, number)
+            kept[place].add({name: values[start:stop] for name, values in columns.items()}, at[start:stop])
+
+    def _cut(
+        self, kept: dict[tuple[str, int], _Window], profile: ReferenceProfile, at: pa.Array, windows: DriftWindows
+    ) -> Iterator[tuple[int, int, int]]:
+        """Say which rows belong to which window: number, first row, row behind the last."""
+        if windows.every is not None:
+            micros = at.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+            numbers = micros // (windows.every // timedelta(microseconds=1))
+            edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+            for start, stop in itertools.pairwise(edges):
+                yield int(numbers[start]), start, stop
+            return
+        size, start = windows.rows or 1, 0
+        number = self._current(kept, profile.version)
+        while start < len(at):
+            window = kept.get((profile.version, number))
+            room = size - (0 if window is None else window.rows)
+            if room <= 0:
+                number += 1
+                continue
+            stop = min(start + room, len(at))
+            yield number, start, stop
+            start = stop
+
+    def _current(self, kept: dict[tuple[str, int], _Window], version: str) -> int:
+        numbers = [number for name, number in kept if name == version]
+        if numbers:
+            return max(numbers)
+        with self._stores.facts.read() as connection:
+            query = sa.select(sa.func.max(drift_windows.c.number)).where(drift_windows.c.version == version)
+            last = connection.execute(query).scalar()
+        return 0 if last is None else int(last) + 1
+
+    def _window(self, profile: ReferenceProfile, number: int) -> _Window:
+        """Open a window, or take up one that is closed when a late row belongs to it."""
+        with self._stores.facts.read() as connection:
+            row = connection.execute(
+                sa.select(drift_windows).where(
+                    drift_windows.c.version == profile.version, drift_windows.c.number == number
+                )
+            ).first()
+        return _Window(profile, number) if row is None else _loaded(row, profile)
+
+    def _open_windows(self, watched: WatchedModel) -> dict[tuple[str, int], _Window]:
+        query = sa.select(drift_windows).where(drift_windows.c.model == watched.model, drift_windows.c.state == "open")
+        with self._stores.facts.read() as connection:
+            rows = connection.execute(query).all()
+        return {
+            (row.version, row.number): _loaded(row, watched.profiles[row.version])
+            for row in rows
+            if row.version in watched.profiles
+        }
+
+    def _due(self, kept: dict[tuple[str, int], _Window], windows: DriftWindows) -> bool:
+        now = self._stores.clock.now()
+        return any(_complete(window, windows, now) for window in kept.values())
+
+    def _result(self, connection: sa.Connection, window: _Window, windows: DriftWindows) -> dict[str, object]:
+        """Judge a complete window; windows in time with too few rows are put on record without a test."""
+        if window.rows < windows.min_rows:
+            return {"tested": False, "alarm": False, "features": [], "windows_in_a_row": 0}
+        judged = window.judge(windows)
+        features = [
+            _line(reference, result, window.counts[reference.name])
+            for reference, result in zip(window.profile.watched, judged, strict=True)
+        ]
+        features.sort(key=lambda line: (not line["drifted"], -float(str(line["psi_corrected"]))))
+        alarm = any(result.drifted for result in judged)
+        before = _alarms_before(connection, window.profile.version, window.number) if alarm else -1
+        return {"tested": True, "alarm": alarm, "features": features, "windows_in_a_row": before + 1}
+
+    def _store(
+        self, connection: sa.Connection, model: str, window: _Window, result: dict[str, object] | None, now: datetime
+    ) -> None:
+        row: dict[str, object] = {
+            "version": window.profile.version,
+            "number": window.number,
+            "model": model,
+            "state": "open" if result is None and window.state == "open" else "closed",
+            "rows": window.rows,
+            "first_at": window.first_at,
+            "last_at": window.last_at,
+            "counts": {name: counts.tolist() for name, counts in window.counts.items()},
+            "series": None,
+        }
+        if result is not None:
+            row |= {"result": result, "closed_at": now}
+        elif window.state == "open":
+            row["series"] = window.series.tobytes()
+        self._stores.facts.upsert(connection, drift_windows, row)
+
+    def _report(
+        self, connection: sa.Connection, watched: WatchedModel, window: _Window, result: dict[str, object]
+    ) -> list[Signal]:
+        """Tell about a closed window of the champion: a signal and its incident, or one more clean window."""
+        if watched.champion != window.profile.version or not result["tested"]:
+            return []
+        if not result["alarm"]:
+            self._incidents.clean(connection, watched.model, CHECK)
+            return []
+        features = result["features"]
+        drifted = [line for line in features if line["drifted"]] if isinstance(features, list) else []
+        by_name = {reference.name: reference for reference in window.profile.watched}
+        windows = watched.monitoring.drift
+        signal = Signal(
+            id=self._stores.ids.new(),
+            model=watched.model,
+            version=window.profile.version,
+            dimension="data",
+            check=CHECK,
+            severity="ticket",
+            value=max(float(line["psi_corrected"]) for line in drifted),
+            threshold=None if windows is None else windows.material_psi,
+            certainty={
+                "p": min(float(line["p"]) for line in drifted),
+                "alpha": 0.0 if windows is None else windows.alpha,
+            },
+            rows=window.rows,
+            window=f"{windows} #{window.number}",
+            evidence={
+                "features": [line | _histograms(by_name[line["feature"]], window) for line in drifted[:20]],
+                "features_drifted": len(drifted),
+                "features_tested": len(by_name),
+                "windows_in_a_row": result["windows_in_a_row"],
+                "from": window.first_at.isoformat(),
+                "to": window.last_at.isoformat(),
+            },
+            created_at=self._stores.clock.now(),
+        )
+        if not self._signals.add(connection, signal):
+            return []
+        self._incidents.alarm(connection, signal)
+        return [signal]
+
+
+def recent_windows(stores: Stores, version: str, limit: int = _SHOWN_WINDOWS) -> list[dict[str, object]]:
+    """Return the newest closed windows, oldest first: rows, times, whether it alarmed, a line per feature."""
+    query = (
+        sa.select(drift_windows)
+        .where(drift_windows.c.version == version, drift_windows.c.state == "closed")
+        .order_by(drift_windows.c.number.desc())
+        .limit(limit)
+    )
+    with stores.facts.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        {"number": row.number, "rows": row.rows, "first_at": row.first_at, "last_at": row.last_at, **(row.result or {})}
+        for row in reversed(rows)
+    ]
+
+
+def _loaded(row: sa.Row[tuple[object, ...]], profile: ReferenceProfile) -> _Window:
+    counts = {name: np.asarray(cells, dtype=np.int64) for name, cells in row.counts.items()}
+    series = np.frombuffer(row.series or b"", dtype=np.float32).reshape(len(profile.watched), -1)
+    return _Window(profile, row.number, row.state, row.rows, row.first_at, row.last_at, counts, series)
+
+
+def _complete(window: _Window, windows: DriftWindows, now: datetime) -> bool:
+    if windows.every is None:
+        return window.rows >= (windows.rows or 1)
+    end = _EPOCH + (window.number + 1) * windows.every
+    return now >= end + windows.grace
+
+
+def _alarms_before(connection: sa.Connection, version: str, number: int) -> int:
+    """Count the alarmed windows directly before this one."""
+    query = (
+        sa.select(drift_windows.c.result)
+        .where(drift_windows.c.version == version, drift_windows.c.number < number, drift_windows.c.state == "closed")
+        .order_by(drift_windows.c.number.desc())
+        .limit(_SHOWN_WINDOWS)
+    )
+    alarms = 0
+    for (result,) in connection.execute(query):
+        if result is not None and result.get("tested"):
+            if not result.get("alarm"):
+                break
+            alarms += 1
+    return alarms
+
+
+def _line(reference: FeatureReference, result: FeatureDrift, counts: NDArray[np.int64]) -> dict[str, object]:
+    rows = max(int(counts.sum()), 1)
+    return {
+        "feature": reference.name,
+        "drifted": result.drifted,
+        "p": result.p_value,
+        "psi": result.psi,
+        "psi_corrected": result.psi_corrected,
+        "js_distance": result.js_distance,
+        "missing": float(counts[-1]) / rows,
+        "missing_before": float(reference.counts[-1]) / max(sum(reference.counts), 1),
+    }
+
+
+def _histograms(reference: FeatureReference, window: _Window) -> dict[str, object]:
+    return {
+        "cells": list(reference.bins.cells),
+        "reference_counts": list(reference.counts),
+        "window_counts": window.counts[reference.name].tolist(),
+    }

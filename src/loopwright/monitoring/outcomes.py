@@ -1,0 +1,312 @@
+"""Outcomes: the labels of predictions, joined whenever they come, exactly once.
+
+A label comes in one of two ways: as an event that names the prediction (topic ``outcomes/<model>``, which
+`record_outcome` writes), or as a row of the label's dataset whose key is the prediction's. It may come before the
+monitor has seen the prediction, late, or again with another value; then it is a new *revision*, the latest wins, and
+all are kept. A label without a prediction waits in its table and costs nothing until the prediction is there.
+
+Each round joins what is new on one side with all there is on the other. Its span of versions is written down before its
+rows are, so that a round that was killed is done again over the same rows and under the same number, which the table
+takes only once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from loopwright.core.storage.duck import connect, quote_name, to_arrow
+from loopwright.core.storage.events import Event
+from loopwright.core.storage.facts import UtcDateTime, metadata
+from loopwright.monitoring.added import Span, newest, rows_added, rows_at
+from loopwright.monitoring.loss import label_json
+from loopwright.serving.compactor import predictions_table
+
+if TYPE_CHECKING:
+    from loopwright.core.storage.stores import Stores
+    from loopwright.monitoring.watched import WatchedModel
+
+_EVENTS_PER_READ: Final = 5_000
+_APPLICATION: Final = "outcomes"
+
+outcome_batches = sa.Table(
+    "outcome_batches",
+    metadata,
+    sa.Column("model", sa.String(200), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("range", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("planned_at", UtcDateTime, nullable=False),
+)
+
+_LABEL_SCHEMA: Final = pa.schema(
+    [
+        pa.field("prediction_id", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("arrived_at", pa.timestamp("us", tz="UTC")),
+        pa.field("offset", pa.int64()),
+    ]
+)
+OUTCOME_SCHEMA: Final = pa.schema(
+    [
+        pa.field("prediction_id", pa.string()),
+        pa.field("version", pa.int64()),
+        pa.field("route", pa.string()),
+        pa.field("predicted_at", pa.timestamp("us", tz="UTC")),
+        pa.field("output_number", pa.float64()),
+        pa.field("output_text", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("arrived_at", pa.timestamp("us", tz="UTC")),
+        pa.field("revision", pa.int64()),
+        pa.field("source", pa.string()),
+        pa.field("batch", pa.int64()),
+    ]
+)
+
+
+def outcomes_table(model: str) -> str:
+    """Return the name of a model's table of outcomes in the lake."""
+    return f"outcomes/{model}"
+
+
+def outcomes_topic(model: str) -> str:
+    """Return the name of the topic that outcomes of a model are sent to."""
+    return f"outcomes/{model}"
+
+
+def labels_table(model: str) -> str:
+    """Return the name of the table that keeps what was sent as events."""
+    return f"labels/{model}"
+
+
+def record_outcome(stores: Stores, model: str, prediction_id: str, label: object, *, at: datetime | None = None) -> int:
+    """Send the outcome of a prediction, now or ever; returns its offset. Sending another value later revises it.
+
+    Args:
+        stores: The stores.
+        model: The model that predicted.
+        prediction_id: The id that the prediction was answered with.
+        label: The true class or number.
+        at: When it became known; now by default.
+    """
+    content = {"label": label_json(label), "at": None if at is None else at.astimezone(UTC).isoformat()}
+    event = Event(prediction_id, json.dumps(content).encode())
+    return stores.events.append(outcomes_topic(model), [event])[0]
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """What one round found: labels sent as events since the last one, outcomes joined, and how many of them revise."""
+
+    labels_read: int = 0
+    outcomes: int = 0
+    revisions: int = 0
+
+
+class OutcomeCollector:
+    """The stage of the monitor that brings labels and predictions together."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def collect(self, watched: WatchedModel) -> CollectReport:
+        """Join what is new; a round that a killed process left half done is finished first."""
+        read = self._store_events(watched.model)
+        joined = revised = 0
+        while (planned := self._planned(watched)) is not None:
+            number, spans, planned_at = planned
+            rows = self._join(watched, spans, number, planned_at)
+            self._finish(watched.model, number, rows)
+            joined += rows.num_rows
+            revised += sum(revision > 0 for revision in rows.column("revision").to_pylist())
+        return CollectReport(read, joined, revised)
+
+    def _store_events(self, model: str) -> int:
+        """Move label events into their table; the table's own transaction number is how far that has come."""
+        table, topic, total = labels_table(model), outcomes_topic(model), 0
+        end = self._stores.events.end(topic)
+        if end == 0:
+            return 0
+        done = (self._stores.tables.transaction(table, _APPLICATION) or 0) if self._stores.tables.exists(table) else 0
+        while done < end:
+            events = self._stores.events.read(topic, after=done, limit=_EVENTS_PER_READ)
+            if not events:
+                break
+            rows = [(event.key, *_label_of(event.value, event.appended_at), event.offset) for event in events]
+            columns = list(zip(*rows, strict=True))
+            data = pa.Table.from_arrays(
+                [pa.array(values, type=kind.type) for values, kind in zip(columns, _LABEL_SCHEMA, strict=True)],
+                schema=_LABEL_SCHEMA,
+            )
+            done = events[-1].offset
+            self._stores.tables.append(table, data, transaction=(_APPLICATION, done))
+            total += len(events)
+        return total
+
+    def _planned(self, watched: WatchedModel) -> tuple[int, dict[str, Span], datetime] | None:
+        """Return the round to do: the one on record that is not finished, or a new one where something is new."""
+        with self._stores.facts.read() as connection:
+            last = _last_batch(connection, watched.model)
+        if last is not None and last.state == "planned":
+            return last.number, _spans(last.range), last.planned_at
+        tables = self._stores.tables
+        seen = {} if last is None else {name: span.until for name, span in _spans(last.range).items()}
+        wanted = {"predictions": predictions_table(watched.model), "labels": labels_table(watched.model)}
+        if watched.label is not None and watched.label.dataset.key:
+            wanted["dataset"] = f"datasets/{watched.label.dataset.name}"
+        spans = {name: Span(table, seen.get(name, 0), newest(tables, table)) for name, table in wanted.items()}
+        if all(span.empty for span in spans.values()):
+            return None
+        outcomes = outcomes_table(watched.model)
+        spans["outcomes"] = Span(outcomes, 0, newest(tables, outcomes))
+        number = 1 if last is None else last.number + 1
+        now = self._stores.clock.now()
+        row: dict[str, object] = {
+            "model": watched.model,
+            "number": number,
+            "range": {name: [span.table, span.after, span.until] for name, span in spans.items()},
+            "state": "planned",
+            "rows": 0,
+            "planned_at": now,
+        }
+        with self._stores.facts.write() as connection:
+            newer = _last_batch(connection, watched.model)
+            if newer is not None and newer.number >= number:  # another monitor was faster: do its round with it
+                return None if newer.state != "planned" else (newer.number, _spans(newer.range), newer.planned_at)
+            connection.execute(sa.insert(outcome_batches).values(**row))
+        return number, spans, now
+
+    def _join(self, watched: WatchedModel, spans: dict[str, Span], number: int, planned_at: datetime) -> pa.Table:
+        """Join one round and put its rows into the table."""
+        tables = self._stores.tables
+        predictions = spans["predictions"]
+        every = rows_at(tables, predictions.table, predictions.until)
+        if every is None:
+            return OUTCOME_SCHEMA.empty_table()
+        fresh = rows_added(tables, predictions, key=("prediction_id", "version", "route"))
+        parts = self._by_id(spans["labels"], every, fresh)
+        if "dataset" in spans:
+            parts += self._by_key(watched, spans["dataset"], every, fresh)
+        if not parts:
+            return OUTCOME_SCHEMA.empty_table()
+        with connect() as con:
+            pairs = to_arrow(con.sql(" UNION ALL ".join(parts)))
+            con.register("pairs", pairs)
+            known = self._known(con, spans["outcomes"])
+        rows = _revisions(pairs, known, number, planned_at)
+        if rows.num_rows:
+            tables.append(outcomes_table(watched.model), rows, transaction=(_APPLICATION, number))
+        return rows
+
+    def _by_id(self, labels: Span, every: str, fresh: str | None) -> list[str]:
+        """Pair labels sent as events: the new ones with all predictions, the old ones with new predictions."""
+        tables = self._stores.tables
+        parts = []
+        new = rows_added(tables, labels, key=("offset",))
+        old = rows_at(tables, labels.table, labels.after)
+        for side, predictions in ((new, every), (old, fresh)):
+            if side is not None and predictions is not None:
+                parts.append(
+                    _pairs(
+                        predictions, side, "p.prediction_id = l.prediction_id", "l.arrived_at", 'l."offset"', "event"
+                    )
+                )
+        return parts
+
+    def _by_key(self, watched: WatchedModel, rows: Span, every: str, fresh: str | None) -> list[str]:
+        """Pair rows of the label's dataset with predictions of the same key."""
+        label = watched.label
+        if label is None or not label.dataset.key:  # pragma: no cover - a round without a dataset has no such span
+            return []
+        tables = self._stores.tables
+        new = rows_added(tables, rows, key=("_ingest_id", "_source", "_source_row"))
+        old = rows_at(tables, rows.table, rows.after)
+        key = " || '|' || ".join(f"{quote_name(name)}::VARCHAR" for name in label.dataset.key)
+        arrival = quote_name(label.dataset.arrival_time or "_arrived_at")
+        parts = []
+        for side, predictions in ((new, every), (old, fresh)):
+            if side is not None and predictions is not None:
+                labelled = (
+                    f"SELECT {key} AS key, to_json({quote_name(label.name)})::VARCHAR AS label, "
+                    f"{arrival}::TIMESTAMPTZ AS arrived_at, _arrived_at AS stored_at, _source_row "
+                    f"FROM ({side}) WHERE {quote_name(label.name)} IS NOT NULL"
+                )
+                order = "epoch_us(l.stored_at) * 1000000 + l._source_row % 1000000"
+                parts.append(_pairs(predictions, labelled, "p.key = l.key", "l.arrived_at", order, "dataset"))
+        return parts
+
+    def _known(self, con: object, outcomes: Span) -> dict[tuple[str, int, str], tuple[int, str]]:
+        """Return the last revision and label of the predictions in this round that have an outcome already."""
+        source = rows_at(self._stores.tables, outcomes.table, outcomes.until)
+        if source is None:
+            return {}
+        query = (
+            "SELECT prediction_id, version, route, max(revision) AS revision, arg_max(label, revision) AS label "
+            f"FROM ({source}) WHERE prediction_id IN (SELECT prediction_id FROM pairs) GROUP BY ALL"
+        )
+        rows = to_arrow(con.sql(query)).to_pylist()  # type: ignore[attr-defined]
+        return {(r["prediction_id"], r["version"], r["route"]): (r["revision"], r["label"]) for r in rows}
+
+    def _finish(self, model: str, number: int, rows: pa.Table) -> None:
+        with self._stores.facts.write() as connection:
+            connection.execute(
+                sa.update(outcome_batches)
+                .where(outcome_batches.c.model == model, outcome_batches.c.number == number)
+                .values(state="done", rows=rows.num_rows)
+            )
+
+
+def _pairs(predictions: str, labels: str, condition: str, arrived: str, order: str, source: str) -> str:
+    return (
+        f'SELECT p.prediction_id, p.version, p.route, p."at" AS predicted_at, p.output_number, p.output_text, l.label, '
+        f"{arrived} AS arrived_at, {order} AS position, '{source}' AS source "
+        f"FROM ({predictions}) AS p JOIN ({labels}) AS l ON {condition} WHERE p.status = 200 AND l.label IS NOT NULL"
+    )
+
+
+def _revisions(
+    pairs: pa.Table, known: dict[tuple[str, int, str], tuple[int, str]], number: int, planned_at: datetime
+) -> pa.Table:
+    """Put the labels of each prediction in order and number those that change something."""
+    ordered = pairs.sort_by(
+        [
+            (name, "ascending")
+            for name in ("arrived_at", "position", "predicted_at", "prediction_id", "version", "route")
+        ]
+    )
+    last = dict(known)
+    kept: list[dict[str, object]] = []
+    for row in ordered.to_pylist():
+        place = (row["prediction_id"], row["version"], row["route"])
+        before = last.get(place)
+        if before is not None and before[1] == row["label"]:
+            continue
+        revision = 0 if before is None else before[0] + 1
+        last[place] = (revision, row["label"])
+        kept.append(row | {"revision": revision, "batch": number, "arrived_at": row["arrived_at"] or planned_at})
+    return pa.Table.from_pylist(kept, schema=OUTCOME_SCHEMA)
+
+
+def _label_of(value: bytes, appended_at: datetime) -> tuple[str | None, datetime]:
+    """Read an event; one that is no outcome has no label and stays on record."""
+    try:
+        content = json.loads(value)
+        at = content.get("at")
+        return content.get("label"), appended_at if at is None else datetime.fromisoformat(at)
+    except (ValueError, AttributeError, TypeError):
+        return None, appended_at
+
+
+def _last_batch(connection: sa.Connection, model: str) -> sa.Row[tuple[object, ...]] | None:
+    query = sa.select(outcome_batches).where(outcome_batches.c.model == model)
+    return connection.execute(query.order_by(outcome_batches.c.number.desc()).limit(1)).first()
+
+
+def _spans(stored: dict[str, tuple[str, int, int]]) -> dict[str, Span]:
+    return {name: Span(table, after, until) for name, (table, after, until) in stored.items()}

@@ -1,0 +1,147 @@
+"""A small served model: predictions written to the lake as the server's compactor does, without a server."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from loopwright.core.clock import ManualClock
+from loopwright.core.storage.stores import Stores
+from loopwright.evaluation.outputs import Outputs
+from loopwright.features.field import Field
+from loopwright.monitoring.loss import row_losses
+from loopwright.monitoring.reference import ReferenceProfile, freeze
+from loopwright.monitoring.watch import Monitoring, monitoring
+from loopwright.monitoring.watched import WatchedModel
+from loopwright.serving.compactor import predictions_table
+from loopwright.serving.prediction_record import PredictionRecord, features_json, to_table
+
+MODEL = "digits"
+FIELDS = (
+    Field("x", "float64"),
+    Field("city", "category", categories=("Bergen", "Oslo")),
+    Field("pixels", "float32", shape=(4,)),
+)
+
+
+def training_table(rows: int, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(rng.normal(size=rows * 4).astype(np.float32)), 4)
+    return pa.table(
+        {"x": rng.normal(size=rows), "city": rng.choice(["Bergen", "Oslo"], rows, p=[0.4, 0.6]), "pixels": pixels}
+    )
+
+
+def make_profile(version: int = 1, error: float = 0.1, rows: int = 5_000, holdout: int = 2_000) -> ReferenceProfile:
+    rng = np.random.default_rng(100 + version)
+    answers = rng.choice(["0", "1"], holdout)
+    wrong = rng.random(holdout) < error
+    labels = np.where(wrong, "other", answers)
+    sure = rng.uniform(0.6, 1.0, holdout)
+    outputs = Outputs("binary", answers, np.column_stack([sure, 1 - sure]), ("0", "1"))
+    losses = row_losses("binary", answers.tolist(), labels.tolist())
+    return freeze(
+        model=MODEL,
+        version=f"{MODEL}/{version}",
+        table=training_table(rows),
+        fields=FIELDS,
+        outputs=outputs,
+        losses=losses,
+    )
+
+
+@dataclasses.dataclass
+class Served:
+    """Writes predictions and remembers their ids."""
+
+    stores: Stores
+    clock: ManualClock
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+
+    def predict(
+        self,
+        rows: int,
+        *,
+        version: int = 1,
+        shift: float = 0.0,
+        route: str = "champion",
+        at: datetime | None = None,
+        spread: timedelta = timedelta(seconds=60),
+        status: int = 200,
+        latency_us: int = 2_000,
+        keys: list[str] | None = None,
+        xs: np.ndarray | None = None,
+    ) -> list[str]:
+        start = at or self.clock.now()
+        records = []
+        for i in range(rows):
+            pixels = self.rng.normal(size=4)
+            x = float(self.rng.normal() + shift) if xs is None else float(xs[i])
+            features = {
+                "pixels": pixels.tolist(),
+                "x": x,
+                "city": str(self.rng.choice(["Bergen", "Oslo"], p=[0.4, 0.6])),
+                "pixels.mean": float(pixels.mean()),
+                "pixels.std": float(pixels.std()),
+                "pixels.min": float(pixels.min()),
+                "pixels.max": float(pixels.max()),
+            }
+            answer = str(self.rng.integers(0, 2)) if status == 200 else None
+            sure = float(self.rng.uniform(0.6, 1.0))
+            records.append(
+                PredictionRecord(
+                    prediction_id=self.stores.ids.new(),
+                    request_id="r",
+                    ts_us=int((start + spread * i / max(rows, 1)).timestamp() * 1_000_000),
+                    model=MODEL,
+                    version=version,
+                    route=route,
+                    experiment=None,
+                    propensity=1.0,
+                    unit_hash=0,
+                    key=None if keys is None else keys[i],
+                    features=features_json(features),
+                    output_number=None if answer is None else float(answer),
+                    output_text=answer,
+                    probabilities=[sure, 1 - sure] if answer is not None else None,
+                    latency_us=latency_us,
+                    batch_rows=1,
+                    status=status,
+                    error_class=None if status == 200 else "ModelFailedError",
+                )
+            )
+        self.stores.tables.append(predictions_table(MODEL), to_table(records))
+        self.answers = {record.prediction_id: record.output_text for record in records}
+        return [record.prediction_id for record in records]
+
+
+@pytest.fixture
+def served(stores: Stores, clock: ManualClock) -> Served:
+    return Served(stores, clock)
+
+
+@pytest.fixture(scope="session")
+def profile() -> ReferenceProfile:
+    return make_profile()
+
+
+@pytest.fixture
+def watched(profile: ReferenceProfile) -> Callable[..., WatchedModel]:
+    def make(declared: Monitoring | None = None, **changes: object) -> WatchedModel:
+        given: dict[str, object] = {
+            "model": MODEL,
+            "monitoring": declared or monitoring(drift="500 rows"),
+            "champion": profile.version,
+            "profiles": {profile.version: profile},
+        }
+        return WatchedModel(**(given | changes))  # type: ignore[arg-type]
+
+    return make
