@@ -61,6 +61,22 @@ alias_moves = sa.Table(
     sa.Column("rollback", sa.Boolean, nullable=False),
 )
 
+# Built once: putting a statement together costs more than running it, and a move is made while others wait.
+_this_move = (alias_moves.c.model == sa.bindparam("of_model")) & (alias_moves.c.alias == sa.bindparam("of_alias"))
+_this_alias = (aliases.c.model == sa.bindparam("of_model")) & (aliases.c.alias == sa.bindparam("of_alias"))
+_TRAIL = sa.select(alias_moves).where(_this_move).order_by(alias_moves.c.move)
+_LAST = sa.select(alias_moves).where(_this_move).order_by(alias_moves.c.move.desc()).limit(1)
+_RECORD = alias_moves.insert()
+_POINTS: dict[str, Any] = {name: sa.bindparam(name) for name in ("version", "move", "moved_at")}
+_POINT = aliases.update().where(_this_alias).values(_POINTS)
+_MAKE = aliases.insert().values({**_POINTS, "model": sa.bindparam("of_model"), "alias": sa.bindparam("of_alias")})
+_DROP = aliases.delete().where(_this_alias)
+_IS_VERSION = sa.select(model_versions.c.version).where(
+    (model_versions.c.model == sa.bindparam("of_model"))
+    & (model_versions.c.version == sa.bindparam("of_version"))
+    & model_versions.c.archived_at.is_(None)
+)
+
 
 @dataclass(frozen=True)
 class Override:
@@ -149,8 +165,8 @@ class Aliases:
                 f"the alias {alias!r} cannot be used: small letters, digits, '_' and '-', a letter first; not 'latest'"
             )
         with self._stores.facts.write() as connection:
+            before = _expect(connection, model, alias, expected)
             _require_version(connection, model, to_version)
-            before = self._expect(connection, model, alias, expected)
             if alias == CHAMPION and override is None:
                 subject = Ref("model", f"{model}/{to_version}")
                 verdict_id = require_passing(connection, subject, verdict_id=verdict_id)
@@ -204,7 +220,7 @@ class Aliases:
         if alias == CHAMPION:
             raise RefusedError("'champion' cannot be dropped.", hint="Move it to another version, or roll it back.")
         with self._stores.facts.write() as connection:
-            before = self._expect(connection, model, alias, expected)
+            before = _expect(connection, model, alias, expected)
             gone = AliasMove(model, alias, 0, expected, None, self._stores.clock.now(), by)
             return self._append(connection, before, gone)
 
@@ -225,65 +241,54 @@ class Aliases:
         with self._stores.facts.read() as connection:
             return _moves(connection, model, alias)
 
-    def _expect(self, connection: sa.Connection, model: str, alias: str, expected: int | None) -> AliasMove | None:
-        """Give the last move, if it ended where the caller expects."""
-        last = _last(connection, model, alias)
-        points = None if last is None else last.to_version
-        if points != expected:
-            by = "" if last is None else f"; {last.moved_by} moved it at {last.moved_at:%Y-%m-%d %H:%M:%S} UTC"
-            raise AliasConflictError(
-                f"'{alias}' of '{model}' points to {_shown(points)}, not to {_shown(expected)}{by}.",
-                hint="Look again at what it points to, and decide anew.",
-            )
-        return last
-
     def _append(self, connection: sa.Connection, before: AliasMove | None, move: AliasMove) -> AliasMove:
         number = 1 if before is None else before.move + 1
         values: dict[str, Any] = {**vars(move), "move": number}
         try:
-            connection.execute(alias_moves.insert().values(values))
+            connection.execute(_RECORD, values)
         except sa.exc.IntegrityError as error:  # PostgreSQL: two writers side by side, and the other was first
             raise AliasConflictError(
                 f"'{move.alias}' of '{move.model}' was moved by someone else at the same time.",
                 hint="Look again at what it points to, and decide anew.",
             ) from error
+        points = {"of_model": move.model, "of_alias": move.alias}
         if move.to_version is None:
-            this = (aliases.c.model == move.model) & (aliases.c.alias == move.alias)
-            connection.execute(aliases.delete().where(this))
+            connection.execute(_DROP, points)
         else:
-            self._stores.facts.upsert(
-                connection,
-                aliases,
-                {
-                    "model": move.model,
-                    "alias": move.alias,
-                    "version": move.to_version,
-                    "move": number,
-                    "moved_at": move.moved_at,
-                },
-            )
+            points |= {"version": move.to_version, "move": number, "moved_at": move.moved_at}
+            if connection.execute(_POINT, points).rowcount == 0:
+                connection.execute(_MAKE, points)
         return AliasMove(**values)
 
 
 def _require_version(connection: sa.Connection, model: str, version: int) -> None:
-    table = model_versions
-    query = sa.select(table.c.version).where((table.c.model == model) & table.c.archived_at.is_(None))
-    if connection.execute(query.where(table.c.version == version)).first() is None:
+    if connection.execute(_IS_VERSION, {"of_model": model, "of_version": version}).first() is None:
+        table = model_versions
+        query = sa.select(table.c.version).where((table.c.model == model) & table.c.archived_at.is_(None))
         known = connection.execute(query.order_by(table.c.version.desc()).limit(20)).scalars()
         raise UnknownNameError("model version", f"{model}/{version}", [f"{model}/{number}" for number in known])
 
 
+def _expect(connection: sa.Connection, model: str, alias: str, expected: int | None) -> AliasMove | None:
+    """Give the last move, if it ended where the caller expects."""
+    last = _last(connection, model, alias)
+    points = None if last is None else last.to_version
+    if points != expected:
+        by = "" if last is None else f"; {last.moved_by} moved it at {last.moved_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise AliasConflictError(
+            f"'{alias}' of '{model}' points to {_shown(points)}, not to {_shown(expected)}{by}.",
+            hint="Look again at what it points to, and decide anew.",
+        )
+    return last
+
+
 def _last(connection: sa.Connection, model: str, alias: str) -> AliasMove | None:
-    table = alias_moves
-    this = (table.c.model == model) & (table.c.alias == alias)
-    row = connection.execute(sa.select(table).where(this).order_by(table.c.move.desc()).limit(1)).one_or_none()
+    row = connection.execute(_LAST, {"of_model": model, "of_alias": alias}).one_or_none()
     return None if row is None else AliasMove(**row._mapping)  # noqa: SLF001  (SQLAlchemy's public name)
 
 
 def _moves(connection: sa.Connection, model: str, alias: str) -> list[AliasMove]:
-    table = alias_moves
-    this = (table.c.model == model) & (table.c.alias == alias)
-    rows = connection.execute(sa.select(table).where(this).order_by(table.c.move))
+    rows = connection.execute(_TRAIL, {"of_model": model, "of_alias": alias})
     return [AliasMove(**row._mapping) for row in rows]  # noqa: SLF001  (SQLAlchemy's public name)
 
 
