@@ -10,7 +10,6 @@ import glob
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopwright.core.hashing import digest_json
@@ -18,6 +17,7 @@ from loopwright.data.files import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -59,9 +59,8 @@ def list_files(pattern: str, project: Path, *, images: bool = False) -> list[Lis
         return sorted(_list_url(pattern, images=images))
     root = os.path.abspath(project)  # noqa: PTH100 - a symlinked project keeps the names its user sees
     found: set[str] = set()
-    for match in glob.iglob(os.path.join(root, pattern), recursive=True) if has_wildcard(pattern) else (  # noqa: PTH118, PTH207
-        [os.path.join(root, pattern)]  # noqa: PTH118
-    ):
+    anchored = os.path.join(root, pattern)  # noqa: PTH118 - as above
+    for match in glob.iglob(anchored, recursive=True) if has_wildcard(pattern) else [anchored]:  # noqa: PTH207
         if os.path.isdir(match):  # noqa: PTH112
             if not has_wildcard(pattern):
                 found.update(_walk(match, images=images))
@@ -143,17 +142,17 @@ def _list_url(pattern: str, *, images: bool) -> Iterator[Listed]:
 
 def _as_regex(pattern: str) -> re.Pattern[str]:
     parts = []
-    for token in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern):
-        if token == "**/":
+    for sign in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern):
+        if sign == "**/":
             parts.append("(?:[^/]+/)*")
-        elif token == "**":
+        elif sign == "**":
             parts.append(".*")
-        elif token == "*":
+        elif sign == "*":
             parts.append("[^/]*")
-        elif token == "?":
+        elif sign == "?":
             parts.append("[^/]")
-        elif token.startswith("["):
-            parts.append(token.replace("[!", "[^"))
+        elif sign.startswith("["):
+            parts.append(sign.replace("[!", "[^"))
         else:
-            parts.append(re.escape(token))
+            parts.append(re.escape(sign))
     return re.compile("".join(parts))

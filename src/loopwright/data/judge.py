@@ -1,0 +1,312 @@
+"""Judges rows by a contract: one DuckDB query per batch computes every value in its type and every check of a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loopwright.core.errors import ContractError
+from loopwright.core.storage.columns import duck_type, storable_type
+from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
+from loopwright.data.column import Column
+from loopwright.data.contract import require_known
+from loopwright.data.reading import SQL_TYPES, cast_sql, integer_sql, number_sql, plain, present_sql
+from loopwright.data.unit import DEFECT, INSIDE, ROW, TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+    from loopwright.data.column import OnFailure, Scalar
+    from loopwright.data.contract import Contract
+
+REASONS_TYPE = pa.list_(pa.struct([("check", pa.string()), ("column", pa.string()), ("value", pa.string())]))
+CARRIED = ("_source", ROW)
+PAYLOAD_DEFECT = "__payload_"  # with the column's name: why its bytes are no payload
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One check of a row: it fails where ``failed`` is true. ``value`` is the SQL text of what was found."""
+
+    check: str
+    column: str
+    failed: str
+    value: str
+    on_failure: OnFailure = "quarantine"
+
+    @property
+    def label(self) -> str:
+        """How reports name it, such as ``at_most(distance_km)``."""
+        return f"{self.check}({self.column})"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch after judgement: good rows in their types, the others with their reasons."""
+
+    good: pa.Table  # the columns, and CARRIED
+    bad: pa.Table  # CARRIED, reasons, raw (JSON)
+    failures: dict[str, int]  # per label, warnings not among them
+    warned: dict[str, int]
+    stopped: dict[str, int]
+
+
+class Judge:
+    """Judges the batches of one ingest.
+
+    Args:
+        contract: The rules.
+        required: Columns that must have a value whatever the contract says (key, event and arrival time).
+        moments: Columns that are times although the contract does not say so.
+        stored: DuckDB types of the columns that the dataset has already.
+        payloads: Columns that hold references to stored bytes, with their type.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        contract: Contract,
+        *,
+        required: tuple[str, ...] = (),
+        moments: tuple[str, ...] = (),
+        stored: Mapping[str, str] | None = None,
+        payloads: Mapping[str, str] | None = None,
+    ) -> None:
+        self._con = con
+        self._contract = contract
+        self._required = required
+        self._moments = moments
+        self._types = dict(stored or {})
+        self._payloads = dict(payloads or {})
+
+    def missing_columns(self, names: list[str]) -> list[str]:
+        """Return the columns that rows must have and ``names`` lacks."""
+        needed = [item.name for item in self._contract.columns if item.required]
+        needed += [name for check in self._contract.uniques() for name in check.columns]
+        return [name for name in dict.fromkeys([*needed, *self._required]) if name not in names]
+
+    def extra_columns(self, names: list[str]) -> list[str]:
+        """Return the columns that a strict contract does not know."""
+        if not self._contract.strict:
+            return []
+        return [name for name in names if name not in (*CARRIED, *INSIDE) and self._contract.column(name) is None]
+
+    def judge(self, batch: pa.Table, *, is_text: bool) -> Judged:
+        """Judge a batch of raw rows, in one query.
+
+        Raises:
+            ContractError: If an expression of the contract cannot be computed from the columns.
+        """
+        batch = plain(batch)
+        raw_names = [name for name in batch.column_names if not name.startswith("__") and name not in CARRIED]
+        self._infer(batch, raw_names, is_text=is_text)
+        names = raw_names + [item.name for item in self._contract.columns if item.name not in raw_names]
+        columns = {name: self._declared(name) for name in names}
+        for name in names:
+            if name not in batch.column_names:
+                batch = batch.append_column(name, pa.nulls(batch.num_rows, pa.string()))
+        kinds = {name: batch.schema.field(name).type for name in names}
+        self._con.register("raw", batch)
+        defects = {name for name in batch.column_names if name.startswith("__")}
+        rules = self._rules(columns, kinds, defects)
+        table = self._query(names, kinds, rules, defects)
+        return self._split(batch, table, names, rules)
+
+    def _declared(self, name: str) -> Column:
+        known = self._contract.column(name)
+        if known is not None:
+            return known
+        type_ = "timestamp" if name in self._moments else "string"
+        return Column(name, type_, required=False)  # type: ignore[arg-type]
+
+    def _target(self, name: str) -> str:
+        declared = self._contract.column(name)
+        if declared is not None:
+            return SQL_TYPES[declared.type]
+        if name in self._moments:
+            return SQL_TYPES["timestamp"]
+        return self._types[name]
+
+    def _infer(self, batch: pa.Table, names: list[str], *, is_text: bool) -> None:
+        """Give columns that neither contract nor dataset knows a type, once per ingest."""
+        new = [n for n in names if self._contract.column(n) is None and n not in self._moments and n not in self._types]
+        texts = [name for name in new if is_text and pa.types.is_string(batch.schema.field(name).type)]
+        for name in new:
+            self._types[name] = duck_type(storable_type(batch.schema.field(name).type))
+        if not texts:
+            return
+        self._con.register("raw", batch)
+        listed = []
+        for index, name in enumerate(texts):
+            column, present = quote_name(name), present_sql(quote_name(name), pa.string(), "BIGINT")
+            text = f"trim({column})"
+            for kind, fits in (
+                ("i", f"{integer_sql(text)} IS NOT NULL AND NOT regexp_matches({text}, '^[+-]?0[0-9]')"),
+                ("f", f"{number_sql(text)} IS NOT NULL AND NOT regexp_matches({text}, '^[+-]?0[0-9]')"),
+                ("b", f"lower({text}) IN ('true', 'false')"),
+                ("t", f"TRY_CAST({text} AS TIMESTAMPTZ) IS NOT NULL"),
+            ):
+                listed.append(f"bool_and({fits}) FILTER ({present}) AS {kind}{index}")
+        found = to_arrow(self._con.sql(f"SELECT {', '.join(listed)} FROM raw")).to_pylist()[0]
+        kinds = {"i": "BIGINT", "f": "DOUBLE", "b": "BOOLEAN", "t": SQL_TYPES["timestamp"]}
+        for index, name in enumerate(texts):
+            self._types[name] = next((kinds[kind] for kind in kinds if found[f"{kind}{index}"]), "VARCHAR")
+
+    def _rules(self, columns: Mapping[str, Column], kinds: Mapping[str, pa.DataType], defects: set[str]) -> list[Rule]:
+        rules: list[Rule] = []
+        if DEFECT in defects:
+            rules.append(Rule("row", "", f"{DEFECT} IS NOT NULL", DEFECT))
+        whole = f"{DEFECT} IS NULL AND " if DEFECT in defects else ""
+        for index, (name, item) in enumerate(columns.items()):
+            value, present = quote_name(name), f"__present_{index}"
+            shown = _shown(f"raw.{quote_name(name)}", kinds[name])
+            if PAYLOAD_DEFECT + name in defects:
+                reason = quote_name(PAYLOAD_DEFECT + name)
+                rules.append(
+                    Rule(self._payloads.get(name, item.type), name, f"{reason} IS NOT NULL", reason, item.on_failure)
+                )
+                present = f"({present} AND {reason} IS NULL)"
+            rules.append(Rule("type", name, f"{present} AND {value} IS NULL", shown, item.on_failure))
+            if item.required or name in self._required:
+                absent = f"{whole}NOT __present_{index}"
+                if PAYLOAD_DEFECT + name in defects:
+                    absent += f" AND {quote_name(PAYLOAD_DEFECT + name)} IS NULL"
+                rules.append(Rule("required", name, absent, shown, item.on_failure))
+            if item.type == "float":
+                rules.append(Rule("finite", name, f"isinf({value})", shown, item.on_failure))
+            rules += [Rule(check, name, failed, shown, item.on_failure) for check, failed in _value_checks(item, value)]
+        known = list(columns)
+        for check in self._contract.expects():
+            where = "NULL::VARCHAR"
+            failed = f"NOT TRY(({check.expression})::BOOLEAN)"
+            self._check_expression(check.expression, known)
+            rules.append(Rule("expect", check.name, failed, where, check.on_failure))
+        return rules
+
+    def _check_expression(self, expression: str, known: list[str]) -> None:
+        fields = ", ".join(f"NULL::{self._target(name)} AS {quote_name(name)}" for name in known)
+        try:
+            self._con.execute(f"SELECT ({expression})::BOOLEAN FROM (SELECT {fields}) LIMIT 0")
+        except Exception as error:
+            text = str(error).split("\n", 1)[0]
+            name = _unknown_name(text)
+            if name is not None:
+                require_known([name], known, f"expect({expression!r})")
+            raise ContractError(
+                f"expect({expression!r}) cannot be computed: {text}.", hint="Write it as SQL over the columns."
+            ) from error
+
+    def _query(
+        self, names: list[str], kinds: Mapping[str, pa.DataType], rules: list[Rule], defects: set[str]
+    ) -> pa.Table:
+        inner = list(CARRIED)
+        for index, name in enumerate(names):
+            raw = f"raw.{quote_name(name)}"
+            target = self._target(name)
+            inner.append(f"{cast_sql(raw, kinds[name], target)} AS {quote_name(name)}")
+            inner.append(f"({present_sql(raw, kinds[name], target)}) AS __present_{index}")
+        inner += [f"raw.{quote_name(name)}" for name in defects]
+        outer = [*CARRIED, *[quote_name(name) for name in names]]
+        outer += [f"coalesce({rule.failed}, false) AS __failed_{index}" for index, rule in enumerate(rules)]
+        return to_arrow(self._con.sql(f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM raw)"))
+
+    def _split(self, batch: pa.Table, table: pa.Table, names: list[str], rules: list[Rule]) -> Judged:
+        counts = {index: pc.sum(table[f"__failed_{index}"]).as_py() or 0 for index in range(len(rules))}
+        broken = {index: count for index, count in counts.items() if count}
+        warned = {rules[i].label: n for i, n in broken.items() if rules[i].on_failure == "warn"}
+        stopped = {rules[i].label: n for i, n in broken.items() if rules[i].on_failure == "stop"}
+        failing = [index for index in broken if rules[index].on_failure != "warn"]
+        good = table.select([*names, *CARRIED])
+        if not failing:
+            return Judged(good, _empty_bad(), {}, warned, stopped)
+        mask = table[f"__failed_{failing[0]}"]
+        for index in failing[1:]:
+            mask = pc.or_(mask, table[f"__failed_{index}"])
+        flags = table.select([f"__failed_{index}" for index in failing]).filter(mask)
+        bad = batch.filter(mask)
+        for name in flags.column_names:
+            bad = bad.append_column(name, flags[name])
+        self._con.register("raw", bad)
+        cases = ", ".join(
+            f"CASE WHEN __failed_{i} THEN {{'check': {quote_text(rules[i].check)}, "
+            f"'column': {quote_text(rules[i].column)}, 'value': {rules[i].value}}} END"
+            for i in failing
+        )
+        fields = ", ".join(
+            f"{quote_name(name)} := {_jsonable(quote_name(name), batch.schema.field(name).type)}"
+            for name in batch.column_names
+            if not name.startswith("__") and name not in CARRIED
+        )
+        packed = f"to_json(struct_pack({fields}))::VARCHAR" if fields else "'{}'"
+        raw = (
+            f"CASE WHEN {TEXT} IS NULL THEN {packed} ELSE to_json({TEXT})::VARCHAR END"
+            if (TEXT in batch.column_names)
+            else packed
+        )
+        rows = to_arrow(
+            self._con.sql(
+                f"SELECT {', '.join(CARRIED)}, list_filter([{cases}], lambda reason: reason IS NOT NULL) AS reasons, "
+                f"{raw} AS raw FROM raw"
+            )
+        )
+        failures = {rules[index].label: broken[index] for index in failing}
+        return Judged(good.filter(pc.invert(mask)), rows, failures, warned, stopped)
+
+
+def _empty_bad() -> pa.Table:
+    return pa.schema(
+        [("_source", pa.string()), (ROW, pa.int64()), ("reasons", REASONS_TYPE), ("raw", pa.string())]
+    ).empty_table()
+
+
+def _value_checks(item: Column, value: str) -> list[tuple[str, str]]:
+    low = None if item.at_least is None else f"{value} < {_literal(item.at_least, item.type)}"
+    high = None if item.at_most is None else f"{value} > {_literal(item.at_most, item.type)}"
+    checks: list[tuple[str, str]] = []
+    if low and high:
+        checks.append(("between", f"({low} OR {high})"))
+    elif low:
+        checks.append(("at_least", low))
+    elif high:
+        checks.append(("at_most", high))
+    if item.among is not None:
+        checks.append(("among", f"{value} NOT IN ({', '.join(_literal(one, item.type) for one in item.among)})"))
+    if item.matches is not None:
+        checks.append(("matches", f"NOT regexp_full_match({value}, {quote_text(item.matches)})"))
+    return checks
+
+
+def _literal(value: Scalar, type_: str) -> str:
+    if type_ in {"timestamp", "date"}:
+        text = value.isoformat() if isinstance(value, (date, datetime)) else str(value)
+        return f"{quote_text(text)}::{SQL_TYPES[type_]}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{quote_text(repr(value))}::DOUBLE"
+    return str(value) if isinstance(value, int) else quote_text(str(value))
+
+
+def _shown(value: str, kind: pa.DataType) -> str:
+    if pa.types.is_binary(kind):
+        return f"octet_length({value}) || ' bytes'"
+    return f"left({value}::VARCHAR, 200)"
+
+
+def _jsonable(value: str, kind: pa.DataType) -> str:
+    if pa.types.is_binary(kind):
+        return f"octet_length({value}) || ' bytes'"
+    if pa.types.is_floating(kind):
+        return f"CASE WHEN isfinite({value}) THEN to_json({value}) ELSE to_json({value}::VARCHAR) END"
+    return value
+
+
+def _unknown_name(text: str) -> str | None:
+    marker = 'Referenced column "'
+    return text.split(marker, 1)[1].split('"', 1)[0] if marker in text else None

@@ -1,0 +1,256 @@
+"""The lake: ingests datasets, and hands out their snapshots, quarantine and rows.
+
+A walk::
+
+    lake = Lake(stores)
+    report = lake.ingest(orders)  # what was read, accepted, quarantined and why
+    snapshot = lake.snapshot("orders")  # or version=3, or at=a moment
+    table = lake.read(snapshot, columns=["minutes"], where="distance_km > 3")
+    lake.row("orders", "order_id", 17)  # the file and row it came from
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from loopwright.core.errors import SourceError, UsageError
+from loopwright.core.storage.duck import connect, quote_name, to_arrow
+from loopwright.data.diff import SnapshotDiff, diff_snapshots
+from loopwright.data.files import FilesSource
+from loopwright.data.frame import FrameSource
+from loopwright.data.history import History, latest_rows
+from loopwright.data.images import has_changed, plan_images
+from loopwright.data.ingest import Ingest, report_of
+from loopwright.data.listing import list_source
+from loopwright.data.lock import dataset_lock
+from loopwright.data.plan import Known, Plan, plan_files, plan_frame
+from loopwright.data.push import PushSource
+from loopwright.data.quarantine import QuarantineView
+from loopwright.data.records import ingests, source_units
+from loopwright.data.snapshot import IngestReport, RowOrigin, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    import duckdb
+    import pyarrow as pa
+
+    from loopwright.core.storage.stores import Stores
+    from loopwright.data.dataset import Dataset
+    from loopwright.data.frame import Frame
+
+
+def _unobserved(stage: str) -> None:
+    del stage
+
+
+class Lake:
+    """All datasets of a workspace.
+
+    Args:
+        stores: The workspace's stores.
+        on_stage: Told each stage of an ingest as it is reached (see :mod:`loopwright.data.ingest`).
+    """
+
+    def __init__(self, stores: Stores, *, on_stage: Callable[[str], None] = _unobserved) -> None:
+        self._stores = stores
+        self._on_stage = on_stage
+        self._history = History(stores)
+
+    def ingest(self, dataset: Dataset) -> IngestReport:
+        """Bring in what is new at the dataset's source, exactly once, and complete an ingest that died.
+
+        Returns:
+            What was done. Where nothing was new, zero rows and the snapshot that stands.
+
+        Raises:
+            SourceError: If the source is missing or cannot be opened; nothing was stored.
+            ContractError: If the contract cannot be checked against the data.
+            IngestStoppedError: If a check with ``on_failure="stop"`` failed; nothing was stored.
+            TurnInProgressError: If another process ingests the same dataset.
+        """
+        waits = isinstance(dataset.source, PushSource)
+        with dataset_lock(self._stores.local / "locks", dataset.name, wait=waits):
+            ingest = Ingest(self._stores, dataset, self._on_stage)
+            recovered = ingest.recover()
+            ingest.stage.begin()
+            report = ingest.run(self._plan(dataset, ingest))
+        return report if recovered is None else _sum(recovered, report)
+
+    def push(self, dataset: Dataset, rows: Frame, *, batch_id: str | None = None) -> IngestReport:
+        """Add rows that are handed over; after return they are durable.
+
+        The same ``batch_id`` again adds nothing and returns the first report, so a caller that got no answer may
+        repeat. Pushes to one dataset wait for each other.
+
+        Raises:
+            SourceError: If the rows are no table, or ``batch_id`` was used for other rows.
+        """
+        with dataset_lock(self._stores.local / "locks", dataset.name, wait=True):
+            ingest = Ingest(self._stores, dataset, self._on_stage)
+            ingest.recover()
+            ingest.stage.begin()
+            name = f"push:{batch_id or self._stores.ids.new()}"
+            plan = plan_frame(rows, {}, name=name)
+            with self._stores.facts.read() as connection:
+                before = connection.execute(
+                    sa.select(source_units.c.digest, ingests.c.report)
+                    .join(ingests, ingests.c.id == source_units.c.ingest_id)
+                    .where(source_units.c.dataset == dataset.name, source_units.c.name == name)
+                ).first()
+            if before is None:
+                return ingest.run(plan)
+        if before.digest != plan.units[0].digest:
+            raise SourceError(
+                f"Batch '{batch_id}' was pushed to '{dataset.name}' before with other rows.", hint="Use a new batch id."
+            )
+        return report_of(dataset.name, before.report, self._history.latest(dataset.name))
+
+    def has_new(self, dataset: Dataset) -> bool:
+        """Tell whether an ingest would find something, by listing only; rows in memory are compared by content."""
+        with self._stores.facts.read() as connection:
+            pending = connection.execute(
+                sa.select(ingests.c.id).where(ingests.c.dataset == dataset.name, ingests.c.status == "pending")
+            ).first()
+        if pending is not None:
+            return True
+        known = self._known(dataset.name)
+        if isinstance(dataset.source, FrameSource):
+            return bool(plan_frame(dataset.source.load(), known).units)
+        listed = list_source(dataset.source.describe(), self._stores.settings.project)
+        return listed is not None and has_changed(listed, known)
+
+    def source_state(self, dataset: Dataset) -> dict[str, object]:
+        """Return the source's description as plain JSON.
+
+        With :func:`loopwright.data.listing.state_digest` a caller can tell later, without importing the project,
+        whether there is anything new.
+        """
+        return dataset.source.describe()
+
+    def names(self) -> list[str]:
+        """Return the datasets on record."""
+        return self._history.names()
+
+    def snapshot(self, name: str, *, version: int | None = None, at: datetime | None = None) -> Snapshot:
+        """Return the newest snapshot, the one of a version, or the one that was the newest at a moment.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        return self._history.snapshot(name, version=version, at=at)
+
+    def history(self, name: str) -> list[Snapshot]:
+        """Return the snapshots of a dataset, the newest first."""
+        return self._history.snapshots(name)
+
+    def ingests(self, name: str, *, limit: int = 100) -> list[IngestReport]:
+        """Return what the last ingests did, the newest first."""
+        snapshots = {one.ingest_id: one for one in self.history(name)}
+        query = (
+            sa.select(ingests)
+            .where(ingests.c.dataset == name, ingests.c.status == "done")
+            .order_by(ingests.c.number.desc())
+            .limit(limit)
+        )
+        with self._stores.facts.read() as connection:
+            rows = connection.execute(query).all()
+        return [report_of(name, row.report, snapshots.get(row.id)) for row in rows]
+
+    def scan_sql(self, snapshot: Snapshot) -> str:
+        """Return a DuckDB SELECT that gives the snapshot's rows, system columns included."""
+        scan = self._stores.tables.scan_sql(f"datasets/{snapshot.dataset}", snapshot.version)
+        return latest_rows(f"({scan})", snapshot.latest_by) if snapshot.latest_by else scan
+
+    def attach(self, con: duckdb.DuckDBPyConnection, name: str, snapshot: Snapshot) -> None:
+        """Give the snapshot's rows a name in a DuckDB connection; works for every kind of store."""
+        self._stores.tables.attach(con, f"{name} stored", f"datasets/{snapshot.dataset}", version=snapshot.version)
+        rows = latest_rows(quote_name(f"{name} stored"), snapshot.latest_by)
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {rows}")
+
+    def read(self, snapshot: Snapshot, *, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Read a snapshot into memory: ``columns`` in their order (all by default), rows that match ``where`` (SQL)."""
+        table = f"datasets/{snapshot.dataset}"
+        if not snapshot.latest_by:
+            return self._stores.tables.read(table, version=snapshot.version, columns=columns, where=where)
+        listed = "*" if columns is None else ", ".join(quote_name(name) for name in columns)
+        with connect() as con:
+            self.attach(con, "snapshot", snapshot)
+            return to_arrow(con.sql(f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else "")))
+
+    def diff(self, older: Snapshot, newer: Snapshot) -> SnapshotDiff:
+        """Compare two snapshots of one dataset: columns, rows by key, and each column's distribution."""
+        if older.dataset != newer.dataset:
+            raise UsageError(f"{older.ref} and {newer.ref} are snapshots of different datasets.")
+        key = [str(name) for name in _texts(self._history.declaration(older.dataset)["key"])]
+        with connect() as con:
+            self.attach(con, "older", older)
+            self.attach(con, "newer", newer)
+            return diff_snapshots(con, older, newer, key)
+
+    def quarantine(self, name: str) -> QuarantineView:
+        """Return the quarantine of a dataset."""
+        return QuarantineView(self._stores, name)
+
+    def row(self, name: str, key_column: str, key: object, *, version: int | None = None) -> RowOrigin | None:
+        """Find a row by a column's value, and say which file it came from, when, and by which ingest."""
+        snapshot = self.snapshot(name, version=version)
+        with connect() as con:
+            self.attach(con, "snapshot", snapshot)
+            query = f"SELECT * FROM snapshot WHERE {quote_name(key_column)}::VARCHAR = $key::VARCHAR LIMIT 1"
+            found = to_arrow(con.sql(query, params={"key": str(key)})).to_pylist()
+        if not found:
+            return None
+        row = found[0]
+        source, number = row.pop("_source"), row.pop("_source_row")
+        arrived_at, ingest_id = row.pop("_arrived_at"), row.pop("_ingest_id")
+        made = next((one for one in self.history(name) if one.ingest_id == ingest_id), snapshot)
+        return RowOrigin(name, source, number, arrived_at, ingest_id, made, row)
+
+    def _known(self, name: str) -> dict[str, Known]:
+        with self._stores.facts.read() as connection:
+            rows = connection.execute(sa.select(source_units).where(source_units.c.dataset == name)).all()
+        return {row.name: Known(row.name, row.digest, row.size, row.modified_ns, row.rows, row.state) for row in rows}
+
+    def _plan(self, dataset: Dataset, ingest: Ingest) -> Plan:
+        known = self._known(dataset.name)
+        project, folder = self._stores.settings.project, ingest.stage.folder
+        source = dataset.source
+        if isinstance(source, FilesSource):
+            if source.is_images:
+                return plan_images(source, project, known, folder=folder)
+            has_key = bool(dataset.key or dataset.contract.uniques())
+            return plan_files(source, project, known, has_key=has_key, folder=folder)
+        if isinstance(source, FrameSource):
+            return plan_frame(source.load(), known)
+        if isinstance(source, PushSource):
+            return Plan()
+        raise SourceError(f"No reader knows the source '{source.kind}' of dataset '{dataset.name}'.")
+
+
+def _sum(first: IngestReport, second: IngestReport) -> IngestReport:
+    """Add the report of a completed ingest to the one after it."""
+    reasons = {
+        label: first.reasons.get(label, 0) + second.reasons.get(label, 0)
+        for label in sorted({*first.reasons, *second.reasons})
+    }
+    return replace(
+        second,
+        rows_read=first.rows_read + second.rows_read,
+        rows_accepted=first.rows_accepted + second.rows_accepted,
+        rows_quarantined=first.rows_quarantined + second.rows_quarantined,
+        rows_duplicate=first.rows_duplicate + second.rows_duplicate,
+        reasons=reasons,
+        units=first.units + second.units,
+        seconds=first.seconds + second.seconds,
+        warnings=(*first.warnings, *second.warnings),
+        refused=first.refused | second.refused,
+    )
+
+
+def _texts(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
