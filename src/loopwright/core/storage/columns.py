@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from loopwright.core.errors import DeclarationError
 from loopwright.core.storage.duck import quote_name
@@ -69,19 +71,25 @@ def storable_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_decimal(kind):
         return pa.decimal128(min(kind.precision, 38), kind.scale)
     if pa.types.is_fixed_size_list(kind):
-        return pa.list_(pa.field("element", storable_type(kind.value_type)), kind.list_size)
+        return pa.list_(pa.field("element", _inner_type(kind.value_type)), kind.list_size)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(pa.field("element", storable_type(kind.value_type)))
+        return pa.list_(pa.field("element", _inner_type(kind.value_type)))
     if pa.types.is_struct(kind):
-        return pa.struct([pa.field(field.name, storable_type(field.type)) for field in kind])
+        return pa.struct([pa.field(field.name, _inner_type(field.type)) for field in kind])
     if pa.types.is_map(kind):
-        return pa.map_(storable_type(kind.key_type), storable_type(kind.item_type))
+        return pa.map_(_inner_type(kind.key_type), _inner_type(kind.item_type))
     kind = _PLAIN.get(kind, kind)
     if kind not in _DUCK:
         raise DeclarationError(
             f"A table cannot hold the type {kind}.", hint="Store it as a number, a string or a timestamp."
         )
     return kind
+
+
+def _inner_type(kind: pa.DataType) -> pa.DataType:
+    """Return the stored type of what lies inside another: a vector there is a list."""
+    kind = storable_type(kind)
+    return pa.list_(kind.value_field) if pa.types.is_fixed_size_list(kind) else kind
 
 
 def duck_type(kind: pa.DataType) -> str:
@@ -136,6 +144,38 @@ def restored(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
+def as_stored(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Give a batch that delta-rs read the columns of ``schema``: vectors from lists, and plain names inside."""
+    columns = [
+        _vectors(batch.column(field.name), field.type)
+        if pa.types.is_fixed_size_list(field.type)
+        else batch.column(field.name).cast(field.type)
+        for field in schema
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _vectors(lists: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Turn lists into vectors of the type's length (Arrow's own cast crashes on some columns of nulls, seen in 26)."""
+    size = kind.list_size
+    if pa.types.is_fixed_size_list(lists.type):
+        if lists.type.list_size != size:
+            raise pa.ArrowInvalid(f"a vector of {lists.type.list_size} values where {size} are needed")
+        return lists.cast(kind)
+    valid = lists.is_valid()
+    lengths = pc.drop_null(pc.list_value_length(lists))
+    if len(odd := lengths.filter(pc.not_equal(lengths, size))):
+        raise pa.ArrowInvalid(f"a list of {odd[0]} values where {size} are needed")
+    values = lists.flatten().cast(kind.value_type)
+    if lists.null_count:
+        kept = np.cumsum(valid.to_numpy(zero_copy_only=False)) - 1
+        places = kept[:, None] * size + np.arange(size)
+        values = values.take(
+            pa.array(places.ravel(), mask=np.repeat(lists.is_null().to_numpy(zero_copy_only=False), size))
+        )
+    return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=lists.is_null() if lists.null_count else None)
+
+
 def _check_names(names: Sequence[str], table: str, existing: pa.Schema | None) -> None:
     """Refuse names that SQL could not tell apart."""
     seen = {name.casefold(): name for name in (existing.names if existing is not None else ())}
@@ -174,8 +214,10 @@ def _cast(column: pa.ChunkedArray, target: pa.DataType, *, name: str, table: str
             hint="Convert the column, or give it another name.",
         )
     try:
+        if pa.types.is_fixed_size_list(target):
+            return pa.chunked_array([_vectors(chunk, target) for chunk in plain.chunks], type=target)
         return plain.cast(target, safe=not pa.types.is_timestamp(target))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise DeclarationError(
             f"Column '{name}' of table '{table}' is {target}, and a new value does not fit: {error}.",
             hint="Convert the column, or give it another name.",

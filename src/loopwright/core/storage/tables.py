@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,14 @@ from loopwright.core.errors import (
     SettingsError,
     StoreBusyError,
     StoreError,
-    StoreFullError,
     UnknownNameError,
 )
-from loopwright.core.storage.columns import restored, to_storable
+from loopwright.core.storage.columns import as_stored, restored, to_storable
 from loopwright.core.storage.commits import TableVersion, commit_note, read_commit
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
 from loopwright.core.storage.location import Location
 from loopwright.core.storage.spool import spooled
+from loopwright.core.storage.table_errors import committing, reading
 from loopwright.core.storage.table_files import TableFiles, names_below
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class TableStore:
         """
         _check_name(table)
         handle = self._handle(table)
-        with handle.lock, spooled(data) as rows, _translated(f"append to table '{table}'"):
+        with handle.lock, spooled(data) as rows, committing(f"append to table '{table}'"):
             for _ in range(_ATTEMPTS):
                 delta = self._current(table, handle)
                 if delta is None:
@@ -142,19 +142,19 @@ class TableStore:
     def transaction(self, table: str, app_id: str) -> int | None:
         """Return the last number the application committed to the table, or None (also when there is no table)."""
         handle = self._handle(table)
-        with handle.lock, _translated(f"open table '{table}'"):
+        with handle.lock, committing(f"open table '{table}'"):
             delta = self._current(table, handle)
             return None if delta is None else delta.transaction_version(app_id)
 
     def exists(self, table: str) -> bool:
         """Tell whether the table has been written."""
         handle = self._handle(table)
-        with handle.lock, _translated(f"open table '{table}'"):
+        with handle.lock, committing(f"open table '{table}'"):
             return self._current(table, handle) is not None
 
     def tables(self) -> list[str]:
         """List the tables, by name."""
-        with _translated("list the tables"):
+        with committing("list the tables"):
             return sorted(names_below(self.location))
 
     def version(self, table: str) -> int:
@@ -168,7 +168,7 @@ class TableStore:
     def versions(self, table: str, *, limit: int | None = None) -> list[TableVersion]:
         """List the table's commits, oldest first; with a limit, the newest ``limit`` of them."""
         handle = self._handle(table)
-        with handle.lock, _translated(f"read the history of table '{table}'"):
+        with handle.lock, committing(f"read the history of table '{table}'"):
             history = self._required(table, handle).history(limit)
         return [read_commit(entry) for entry in reversed(history)]
 
@@ -199,7 +199,7 @@ class TableStore:
             if name not in snapshot.schema.names:
                 raise UnknownNameError(f"column of table '{table}'", name, snapshot.schema.names)
         chosen = list(columns) if columns is not None else snapshot.schema.names
-        with connect() as con:
+        with connect() as con, reading(table, where):
             self.attach(con, "snapshot", table, version=snapshot.version)
             listed = ", ".join(quote_name(name) for name in chosen)
             relation = con.sql(f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else ""))
@@ -224,22 +224,29 @@ class TableStore:
     def stream(self, table: str, version: int | None = None) -> pa.RecordBatchReader:
         """Stream a version's rows through delta-rs itself: slower, and right for every table and place."""
         snapshot = self._snapshot(table, version)
-        with _translated(f"read table '{table}'"):
+        with committing(f"read table '{table}'"):
             reader = pa.RecordBatchReader.from_stream(self._open(table, snapshot.version).scan())
-        return reader.cast(snapshot.schema)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            with reading(table):
+                for batch in reader:
+                    yield as_stored(batch, snapshot.schema)
+
+        return pa.RecordBatchReader.from_batches(snapshot.schema, batches())
 
     def attach(self, con: duckdb.DuckDBPyConnection, name: str, table: str, *, version: int | None = None) -> None:
         """Give a version's rows a name in a DuckDB connection, the fastest right way."""
         snapshot = self._snapshot(table, version)
         if snapshot.plain:
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {snapshot.select()}")
+            with reading(table):
+                con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {snapshot.select()}")
         else:
             con.register(name, self.stream(table, snapshot.version).read_all())
 
     def delete(self, table: str, where: str) -> int:
         """Remove the rows for which the condition holds, in one commit, and return how many."""
         handle = self._handle(table)
-        with handle.lock, _translated(f"delete from table '{table}'"):
+        with handle.lock, committing(f"delete from table '{table}'"):
             for _ in range(_ATTEMPTS):
                 delta = self._required(table, handle)
                 try:
@@ -257,7 +264,7 @@ class TableStore:
     def compact(self, table: str) -> int:
         """Merge small files into large ones, in one commit, and return how many files went; rows stay the same."""
         handle = self._handle(table)
-        with handle.lock, _translated(f"compact table '{table}'"):
+        with handle.lock, committing(f"compact table '{table}'"):
             for _ in range(_ATTEMPTS):
                 delta = self._required(table, handle)
                 try:
@@ -278,7 +285,7 @@ class TableStore:
         """
         hours = -(-keep // timedelta(hours=1))
         handle = self._handle(table)
-        with handle.lock, _translated(f"vacuum table '{table}'"):
+        with handle.lock, committing(f"vacuum table '{table}'"):
             return self._required(table, handle).vacuum(
                 retention_hours=hours,
                 dry_run=dry_run,
@@ -340,7 +347,7 @@ class TableStore:
         handle = self._handle(table)
         if version is not None and (kept := self._snapshots.get((table, version))) is not None:
             return kept
-        with handle.lock, _translated(f"open table '{table}'"):
+        with handle.lock, committing(f"open table '{table}'"):
             delta = self._required(table, handle)
             newest = delta.version()
             wanted = newest if version is None else version
@@ -379,17 +386,3 @@ def _check_name(table: str) -> None:
             f"'{table[:200]}' is no name for a table.",
             hint="Use letters, digits, '_', '-' and '.', in parts separated by '/', such as 'datasets/orders'.",
         )
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Turn delta-rs' exceptions into ours."""
-    try:
-        yield
-    except (DeltaError, OSError) as error:
-        first = str(error).split("\n", 1)[0]
-        if "No space left on device" in str(error) or "StorageFull" in str(error):
-            raise StoreFullError(
-                f"No space is left to {doing}.", hint="Free some space, or run: loopwright gc --dry-run"
-            ) from error
-        raise StoreError(f"Could not {doing}: {first}") from error
