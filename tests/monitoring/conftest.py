@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from loopwright.core.clock import ManualClock
-from loopwright.core.storage.stores import Stores
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.field import Field
 from loopwright.monitoring.loss import row_losses
@@ -20,6 +18,12 @@ from loopwright.monitoring.watch import Monitoring, monitoring
 from loopwright.monitoring.watched import WatchedModel
 from loopwright.serving.compactor import predictions_table
 from loopwright.serving.prediction_record import PredictionRecord, features_json, to_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopwright.core.clock import ManualClock
+    from loopwright.core.storage.stores import Stores
 
 MODEL = "digits"
 FIELDS = (

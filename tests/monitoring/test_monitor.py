@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from loopwright.data.lake import Lake
 from loopwright.monitoring.monitor import Monitor
 from loopwright.monitoring.outcomes import record_outcome
 
@@ -11,11 +12,11 @@ def label_all(stores, served, ids, error, rng):
 
 
 def test_a_tick_with_nothing_served_says_nothing(stores, watched):
-    assert Monitor(stores).tick(watched()) == []
+    assert Monitor(stores, Lake(stores)).tick(watched()) == []
 
 
 def test_a_planted_shift_and_rising_loss_are_found_and_quiet_traffic_is_not(stores, served, watched):
-    monitor = Monitor(stores)
+    monitor = Monitor(stores, Lake(stores))
     model = watched()
     for _ in range(3):
         ids = served.predict(500)

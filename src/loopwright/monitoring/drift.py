@@ -11,26 +11,28 @@ rows that come later still are added to its counts.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from loopwright.core.statistics.drift import FeatureDrift, two_stage
 from loopwright.core.storage.duck import connect
-from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.monitoring.added import Span, newest, rows_added
+from loopwright.monitoring.drift_window import (
+    DriftWindow,
+    alarms_before,
+    drift_windows,
+    feature_line,
+    histograms,
+    is_complete,
+    load_window,
+)
 from loopwright.monitoring.mark import Mark
 from loopwright.monitoring.reference import (
-    FeatureReference,
     ReferenceProfile,
-    count_cells,
-    independent_share,
     output_columns,
-    series_of,
 )
 from loopwright.monitoring.served import served_columns
 from loopwright.monitoring.signal import Signal, Signals
@@ -39,84 +41,13 @@ from loopwright.serving.compactor import predictions_table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from loopwright.core.storage.stores import Stores
     from loopwright.monitoring.incident import Incidents
     from loopwright.monitoring.watch import DriftWindows
     from loopwright.monitoring.watched import WatchedModel
 
 CHECK: Final = "drift"
-_SERIES_ROWS: Final = 2048  # rows of a window from which the dependence between neighbours is estimated
 _BATCH_ROWS: Final = 100_000
-_SHOWN_WINDOWS: Final = 30
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
-
-drift_windows = sa.Table(
-    "drift_windows",
-    metadata,
-    sa.Column("version", sa.String(200), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("model", sa.String(200), nullable=False),
-    sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("rows", sa.Integer, nullable=False),
-    sa.Column("first_at", UtcDateTime, nullable=False),
-    sa.Column("last_at", UtcDateTime, nullable=False),
-    sa.Column("counts", sa.JSON, nullable=False),
-    sa.Column("series", sa.LargeBinary, nullable=True),
-    sa.Column("result", sa.JSON, nullable=True),
-    sa.Column("closed_at", UtcDateTime, nullable=True),
-    sa.Index("ix_drift_windows_model", "model", "state"),
-)
-
-
-@dataclass
-class _Window:
-    """One window while rows are added to it."""
-
-    profile: ReferenceProfile
-    number: int
-    state: str = "open"
-    rows: int = 0
-    first_at: datetime = _NEVER
-    last_at: datetime = _EPOCH
-    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    series: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    changed: bool = False
-
-    def add(self, columns: dict[str, pa.Array], at: pa.Array) -> None:
-        """Count rows, in time order."""
-        rows = len(at)
-        if rows == 0:
-            return
-        room = _SERIES_ROWS - self.series.shape[1] if self.state == "open" else 0
-        heads = []
-        for reference in self.profile.watched:
-            values = columns.get(reference.name)
-            if values is None:
-                values = pa.nulls(rows, pa.float64())
-            counted = count_cells(reference.bins, values)
-            known = self.counts.get(reference.name)
-            self.counts[reference.name] = counted if known is None else known + counted
-            if room > 0:
-                heads.append(series_of(reference.bins, values[:room]))
-        if heads:
-            head = np.stack(heads)
-            self.series = head if self.series.size == 0 else np.concatenate([self.series, head], axis=1)
-        self.rows += rows
-        self.first_at, self.last_at = min(self.first_at, at[0].as_py()), max(self.last_at, at[-1].as_py())
-        self.changed = True
-
-    def judge(self, windows: DriftWindows) -> tuple[FeatureDrift, ...]:
-        """Apply the two-stage rule to every watched column, all counted as so many independent rows."""
-        shares = [independent_share(series) for series in self.series] or [1.0] * len(self.profile.watched)
-        return two_stage(
-            [reference.effective_counts for reference in self.profile.watched],
-            [self.counts[one.name] * share for one, share in zip(self.profile.watched, shares, strict=True)],
-            alpha=windows.alpha,
-            gate=windows.material_psi,
-        )
 
 
 class DriftWatch:
@@ -142,7 +73,7 @@ class DriftWatch:
         for profile, batch in self._new_rows(watched, Span(predictions_table(watched.model), after, until)):
             self._fold(kept, profile, batch, windows)
         now = self._stores.clock.now()
-        done = [window for window in kept.values() if window.state == "open" and _complete(window, windows, now)]
+        done = [window for window in kept.values() if window.state == "open" and is_complete(window, windows, now)]
         found: list[Signal] = []
         with self._stores.facts.write() as connection:
             if not mark.move(connection, after=after, until=until):
@@ -177,7 +108,7 @@ class DriftWatch:
                         yield profile, table.filter(pa.compute.equal(table.column("version"), number))
 
     def _fold(
-        self, kept: dict[tuple[str, int], _Window], profile: ReferenceProfile, rows: pa.Table, windows: DriftWindows
+        self, kept: dict[tuple[str, int], DriftWindow], profile: ReferenceProfile, rows: pa.Table, windows: DriftWindows
     ) -> None:
         columns = served_columns(rows.column("features"), profile.fields)
         answers = rows.column("output_number" if profile.kind == "regression" else "output_text").combine_chunks()
@@ -191,7 +122,7 @@ class DriftWatch:
             kept[place].add({name: values[start:stop] for name, values in columns.items()}, at[start:stop])
 
     def _cut(
-        self, kept: dict[tuple[str, int], _Window], profile: ReferenceProfile, at: pa.Array, windows: DriftWindows
+        self, kept: dict[tuple[str, int], DriftWindow], profile: ReferenceProfile, at: pa.Array, windows: DriftWindows
     ) -> Iterator[tuple[int, int, int]]:
         """Say which rows belong to which window: number, first row, row behind the last."""
         if windows.every is not None:
@@ -213,7 +144,7 @@ class DriftWatch:
             yield number, start, stop
             start = stop
 
-    def _current(self, kept: dict[tuple[str, int], _Window], version: str) -> int:
+    def _current(self, kept: dict[tuple[str, int], DriftWindow], version: str) -> int:
         numbers = [number for name, number in kept if name == version]
         if numbers:
             return max(numbers)
@@ -222,7 +153,7 @@ class DriftWatch:
             last = connection.execute(query).scalar()
         return 0 if last is None else int(last) + 1
 
-    def _window(self, profile: ReferenceProfile, number: int) -> _Window:
+    def _window(self, profile: ReferenceProfile, number: int) -> DriftWindow:
         """Open a window, or take up one that is closed when a late row belongs to it."""
         with self._stores.facts.read() as connection:
             row = connection.execute(
@@ -230,38 +161,43 @@ class DriftWatch:
                     drift_windows.c.version == profile.version, drift_windows.c.number == number
                 )
             ).first()
-        return _Window(profile, number) if row is None else _loaded(row, profile)
+        return DriftWindow(profile, number) if row is None else load_window(row, profile)
 
-    def _open_windows(self, watched: WatchedModel) -> dict[tuple[str, int], _Window]:
+    def _open_windows(self, watched: WatchedModel) -> dict[tuple[str, int], DriftWindow]:
         query = sa.select(drift_windows).where(drift_windows.c.model == watched.model, drift_windows.c.state == "open")
         with self._stores.facts.read() as connection:
             rows = connection.execute(query).all()
         return {
-            (row.version, row.number): _loaded(row, watched.profiles[row.version])
+            (row.version, row.number): load_window(row, watched.profiles[row.version])
             for row in rows
             if row.version in watched.profiles
         }
 
-    def _due(self, kept: dict[tuple[str, int], _Window], windows: DriftWindows) -> bool:
+    def _due(self, kept: dict[tuple[str, int], DriftWindow], windows: DriftWindows) -> bool:
         now = self._stores.clock.now()
-        return any(_complete(window, windows, now) for window in kept.values())
+        return any(is_complete(window, windows, now) for window in kept.values())
 
-    def _result(self, connection: sa.Connection, window: _Window, windows: DriftWindows) -> dict[str, object]:
+    def _result(self, connection: sa.Connection, window: DriftWindow, windows: DriftWindows) -> dict[str, object]:
         """Judge a complete window; windows in time with too few rows are put on record without a test."""
         if window.rows < windows.min_rows:
             return {"tested": False, "alarm": False, "features": [], "windows_in_a_row": 0}
         judged = window.judge(windows)
         features = [
-            _line(reference, result, window.counts[reference.name])
+            feature_line(reference, result, window.counts[reference.name])
             for reference, result in zip(window.profile.watched, judged, strict=True)
         ]
         features.sort(key=lambda line: (not line["drifted"], -float(str(line["psi_corrected"]))))
         alarm = any(result.drifted for result in judged)
-        before = _alarms_before(connection, window.profile.version, window.number) if alarm else -1
+        before = alarms_before(connection, window.profile.version, window.number) if alarm else -1
         return {"tested": True, "alarm": alarm, "features": features, "windows_in_a_row": before + 1}
 
     def _store(
-        self, connection: sa.Connection, model: str, window: _Window, result: dict[str, object] | None, now: datetime
+        self,
+        connection: sa.Connection,
+        model: str,
+        window: DriftWindow,
+        result: dict[str, object] | None,
+        now: datetime,
     ) -> None:
         row: dict[str, object] = {
             "version": window.profile.version,
@@ -281,7 +217,7 @@ class DriftWatch:
         self._stores.facts.upsert(connection, drift_windows, row)
 
     def _report(
-        self, connection: sa.Connection, watched: WatchedModel, window: _Window, result: dict[str, object]
+        self, connection: sa.Connection, watched: WatchedModel, window: DriftWindow, result: dict[str, object]
     ) -> list[Signal]:
         """Tell about a closed window of the champion: a signal and its incident, or one more clean window."""
         if watched.champion != window.profile.version or not result["tested"]:
@@ -309,7 +245,7 @@ class DriftWatch:
             rows=window.rows,
             window=f"{windows} #{window.number}",
             evidence={
-                "features": [line | _histograms(by_name[line["feature"]], window) for line in drifted[:20]],
+                "features": [line | histograms(by_name[line["feature"]], window) for line in drifted[:20]],
                 "features_drifted": len(drifted),
                 "features_tested": len(by_name),
                 "windows_in_a_row": result["windows_in_a_row"],
@@ -322,71 +258,3 @@ class DriftWatch:
             return []
         self._incidents.alarm(connection, signal)
         return [signal]
-
-
-def recent_windows(stores: Stores, version: str, limit: int = _SHOWN_WINDOWS) -> list[dict[str, object]]:
-    """Return the newest closed windows, oldest first: rows, times, whether it alarmed, a line per feature."""
-    query = (
-        sa.select(drift_windows)
-        .where(drift_windows.c.version == version, drift_windows.c.state == "closed")
-        .order_by(drift_windows.c.number.desc())
-        .limit(limit)
-    )
-    with stores.facts.read() as connection:
-        rows = connection.execute(query).all()
-    return [
-        {"number": row.number, "rows": row.rows, "first_at": row.first_at, "last_at": row.last_at, **(row.result or {})}
-        for row in reversed(rows)
-    ]
-
-
-def _loaded(row: sa.Row[tuple[object, ...]], profile: ReferenceProfile) -> _Window:
-    counts = {name: np.asarray(cells, dtype=np.int64) for name, cells in row.counts.items()}
-    series = np.frombuffer(row.series or b"", dtype=np.float32).reshape(len(profile.watched), -1)
-    return _Window(profile, row.number, row.state, row.rows, row.first_at, row.last_at, counts, series)
-
-
-def _complete(window: _Window, windows: DriftWindows, now: datetime) -> bool:
-    if windows.every is None:
-        return window.rows >= (windows.rows or 1)
-    end = _EPOCH + (window.number + 1) * windows.every
-    return now >= end + windows.grace
-
-
-def _alarms_before(connection: sa.Connection, version: str, number: int) -> int:
-    """Count the alarmed windows directly before this one."""
-    query = (
-        sa.select(drift_windows.c.result)
-        .where(drift_windows.c.version == version, drift_windows.c.number < number, drift_windows.c.state == "closed")
-        .order_by(drift_windows.c.number.desc())
-        .limit(_SHOWN_WINDOWS)
-    )
-    alarms = 0
-    for (result,) in connection.execute(query):
-        if result is not None and result.get("tested"):
-            if not result.get("alarm"):
-                break
-            alarms += 1
-    return alarms
-
-
-def _line(reference: FeatureReference, result: FeatureDrift, counts: NDArray[np.int64]) -> dict[str, object]:
-    rows = max(int(counts.sum()), 1)
-    return {
-        "feature": reference.name,
-        "drifted": result.drifted,
-        "p": result.p_value,
-        "psi": result.psi,
-        "psi_corrected": result.psi_corrected,
-        "js_distance": result.js_distance,
-        "missing": float(counts[-1]) / rows,
-        "missing_before": float(reference.counts[-1]) / max(sum(reference.counts), 1),
-    }
-
-
-def _histograms(reference: FeatureReference, window: _Window) -> dict[str, object]:
-    return {
-        "cells": list(reference.bins.cells),
-        "reference_counts": list(reference.counts),
-        "window_counts": window.counts[reference.name].tolist(),
-    }

@@ -18,7 +18,8 @@ from loopwright.monitoring.added import newest, rows_at
 from loopwright.monitoring.alert import Alerts, Channel, DeliveryReport, channel
 from loopwright.monitoring.business import BusinessWatch, KpiFigures, kpi_figures, record_kpi
 from loopwright.monitoring.coverage import LabelCoverage, label_coverage
-from loopwright.monitoring.drift import DriftWatch, recent_windows
+from loopwright.monitoring.drift import DriftWatch
+from loopwright.monitoring.drift_window import recent_windows
 from loopwright.monitoring.estimate import AccuracyEstimate, estimate_accuracy
 from loopwright.monitoring.incident import Incident, Incidents
 from loopwright.monitoring.outcomes import OutcomeCollector
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from loopwright.core.storage.stores import Stores
+    from loopwright.data.lake import Lake
     from loopwright.monitoring.watched import WatchedModel
 
 _SHOWN: Final = timedelta(days=30)
@@ -69,16 +71,17 @@ class Monitor:
 
     Args:
         stores: The stores.
+        lake: The datasets, for labels that come as rows.
         channels: Where incidents are told; by default those of the settings' alert addresses.
     """
 
-    def __init__(self, stores: Stores, *, channels: Sequence[Channel] | None = None) -> None:
+    def __init__(self, stores: Stores, lake: Lake, *, channels: Sequence[Channel] | None = None) -> None:
         self._stores = stores
         used = [channel(url) for url in stores.settings.alert_urls] if channels is None else channels
         self.alerts = Alerts(stores, used)
         self.signals = Signals(stores)
         self.incidents = Incidents(stores, self.alerts.put)
-        self._collector = OutcomeCollector(stores)
+        self._collector = OutcomeCollector(stores, lake)
         self._loss = LossMonitor(stores, self.signals, self.incidents)
         self._drift = DriftWatch(stores, self.signals, self.incidents)
         self._system = SystemWatch(stores, self.signals, self.incidents)

@@ -29,6 +29,7 @@ from loopwright.serving.compactor import predictions_table
 
 if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
+    from loopwright.data.lake import Lake
     from loopwright.monitoring.watched import WatchedModel
 
 _EVENTS_PER_READ: Final = 5_000
@@ -112,8 +113,9 @@ class CollectReport:
 class OutcomeCollector:
     """The stage of the monitor that brings labels and predictions together."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, lake: Lake) -> None:
         self._stores = stores
+        self._lake = lake
 
     def collect(self, watched: WatchedModel) -> CollectReport:
         """Join what is new; a round that a killed process left half done is finished first."""
@@ -158,9 +160,10 @@ class OutcomeCollector:
         tables = self._stores.tables
         seen = {} if last is None else {name: span.until for name, span in _spans(last.range).items()}
         wanted = {"predictions": predictions_table(watched.model), "labels": labels_table(watched.model)}
-        if watched.label is not None and watched.label.dataset.key:
-            wanted["dataset"] = f"datasets/{watched.label.dataset.name}"
         spans = {name: Span(table, seen.get(name, 0), newest(tables, table)) for name, table in wanted.items()}
+        if watched.label is not None and watched.label.dataset.key:
+            name = watched.label.dataset.name
+            spans["dataset"] = Span(f"datasets/{name}", seen.get("dataset", 0), self._newest_snapshot(name))
         if all(span.empty for span in spans.values()):
             return None
         outcomes = outcomes_table(watched.model)
@@ -181,6 +184,10 @@ class OutcomeCollector:
                 return None if newer.state != "planned" else (newer.number, _spans(newer.range), newer.planned_at)
             connection.execute(sa.insert(outcome_batches).values(**row))
         return number, spans, now
+
+    def _newest_snapshot(self, dataset: str) -> int:
+        """Return the version of the newest snapshot that is visible, 0 where there is none."""
+        return max((snapshot.version for snapshot in self._lake.history(dataset)), default=0)
 
     def _join(self, watched: WatchedModel, spans: dict[str, Span], number: int, planned_at: datetime) -> pa.Table:
         """Join one round and put its rows into the table."""

@@ -11,7 +11,6 @@ States, windows and the mark move in one transaction.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -19,125 +18,32 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import sqlalchemy as sa
 
-from loopwright.core.statistics.binomial import wilson
-from loopwright.core.statistics.edetector import EDetector
 from loopwright.core.storage.duck import connect, to_arrow
-from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.monitoring.added import Span, newest, rows_added, rows_at
-from loopwright.monitoring.loss import LossReference, row_losses
+from loopwright.monitoring.loss import row_losses
+from loopwright.monitoring.loss_state import (
+    ArrivedLosses,
+    LossState,
+    MeanLoss,
+    follow_change,
+    loss_states,
+    loss_windows,
+)
 from loopwright.monitoring.mark import Mark
 from loopwright.monitoring.outcomes import outcomes_table
 from loopwright.monitoring.signal import Severity, Signal, Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import pyarrow as pa
-    from numpy.typing import NDArray
 
+    from loopwright.core.statistics.edetector import EDetector
     from loopwright.core.storage.stores import Stores
     from loopwright.monitoring.incident import Incidents
     from loopwright.monitoring.reference import ReferenceProfile
-    from loopwright.monitoring.watch import LossWatch
     from loopwright.monitoring.watched import WatchedModel
 
 CHECK: Final = "loss"
 _Z: Final = 1.96  # two-sided 95 %
-
-loss_states = sa.Table(
-    "loss_states",
-    metadata,
-    sa.Column("version", sa.String(200), primary_key=True),
-    sa.Column("model", sa.String(200), nullable=False),
-    sa.Column("rows", sa.Integer, nullable=False),
-    sa.Column("state", sa.JSON, nullable=False),
-    sa.Column("updated_at", UtcDateTime, nullable=False),
-)
-loss_windows = sa.Table(
-    "loss_windows",
-    metadata,
-    sa.Column("version", sa.String(200), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("model", sa.String(200), nullable=False),
-    sa.Column("rows", sa.Integer, nullable=False),
-    sa.Column("loss", sa.Float, nullable=False),
-    sa.Column("low", sa.Float, nullable=False),
-    sa.Column("high", sa.Float, nullable=False),
-    sa.Column("evidence", sa.Float, nullable=False),
-    sa.Column("first_at", UtcDateTime, nullable=False),
-    sa.Column("last_at", UtcDateTime, nullable=False),
-    sa.Column("closed_at", UtcDateTime, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class MeanLoss:
-    """A mean loss with its 95 % interval, in the loss's own unit."""
-
-    mean: float
-    low: float
-    high: float
-    rows: int
-
-    @classmethod
-    def of(cls, losses: NDArray[np.float64]) -> MeanLoss:
-        """Average losses: Wilson's interval for 0/1 losses, the normal one for others. Shape (n,), n at least 1."""
-        rows, mean = len(losses), float(losses.mean())
-        if np.isin(losses, (0.0, 1.0)).all():
-            interval = wilson(int(losses.sum()), rows)
-            return cls(mean, interval.low, interval.high, rows)
-        half = _Z * float(losses.std(ddof=1)) / math.sqrt(rows) if rows > 1 else mean
-        return cls(mean, max(0.0, mean - half), mean + half, rows)
-
-
-@dataclass(frozen=True)
-class _State:
-    """What is kept of one version between rounds."""
-
-    detectors: Mapping[Severity, EDetector]
-    rows: int = 0
-    total: float = 0.0
-    is_champion: bool = False
-    windows: int = 0
-    open_losses: tuple[float, ...] = ()
-    open_since: str | None = None
-    harm: float = 0.0
-    change_row: int = 0
-    change_at: str | None = None
-
-    @classmethod
-    def start(cls, reference: LossReference, watch: LossWatch) -> _State:
-        form = "bernoulli" if reference.kind == "zero_one" else "betting"
-        rate = reference.null_mean(watch.tolerance)
-        lengths: dict[Severity, float] = {"ticket": watch.rows_per_false_ticket, "page": watch.rows_per_false_page}
-        return cls({severity: EDetector(rate, length, form) for severity, length in lengths.items()})  # type: ignore[arg-type]
-
-    def to_json(self) -> dict[str, object]:
-        kept: dict[str, object] = dict(vars(self))
-        kept["detectors"] = {severity: detector.to_json() for severity, detector in self.detectors.items()}
-        kept["open_losses"] = list(self.open_losses)
-        return kept
-
-    @classmethod
-    def from_json(cls, data: dict[str, object], rows: int) -> _State:
-        values = dict(data)
-        detectors = values.pop("detectors")
-        losses = values.pop("open_losses")
-        values |= {"rows": rows}
-        read = {name: EDetector.from_json(state) for name, state in detectors.items()}  # type: ignore[attr-defined]
-        return cls(read, open_losses=tuple(losses), **values)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class _Arrived:
-    """Losses in the order in which their labels came, with both times of each row."""
-
-    losses: NDArray[np.float64]
-    arrived_at: Sequence[datetime]
-    predicted_at: Sequence[datetime]
-
-    def part(self, start: int, stop: int) -> _Arrived:
-        return _Arrived(self.losses[start:stop], self.arrived_at[start:stop], self.predicted_at[start:stop])
 
 
 @dataclass(frozen=True)
@@ -149,23 +55,6 @@ class _Seen:
     at: datetime
     change_row: int
     change_at: str | None
-
-
-def _change(state: _State, reference: LossReference, part: _Arrived) -> tuple[float, int, str | None]:
-    """Follow when the loss began to rise: the last row at which the evidence for harm was used up.
-
-    Source: E. Page (1954), Continuous inspection schemes: the last zero of the cumulative sum.
-    """
-    detector = state.detectors["page"]
-    middle = detector.bets[len(detector.bets) // 2]
-    gains = np.log1p(middle * (reference.scaled(part.losses) - detector.reference_rate))
-    sums = state.harm + np.cumsum(gains)
-    floor = np.minimum(np.minimum.accumulate(sums), 0.0)
-    zeros = np.flatnonzero(sums <= floor)
-    if len(zeros) == 0:
-        return float(sums[-1]), state.change_row, state.change_at or part.predicted_at[0].isoformat()
-    last = int(zeros[-1])
-    return float(sums[-1] - floor[-1]), state.rows + last + 1, part.predicted_at[last].isoformat()
 
 
 class LossMonitor:
@@ -225,10 +114,10 @@ class LossMonitor:
         watch, reference = watched.monitoring.loss, profile.loss
         champion = profile.version == watched.champion
         kept = connection.execute(sa.select(loss_states).where(loss_states.c.version == profile.version)).first()
-        state = _State.start(reference, watch) if kept is None else _State.from_json(kept.state, kept.rows)
+        state = LossState.start(reference, watch) if kept is None else LossState.from_json(kept.state, kept.rows)
         if champion and not state.is_champion:  # a new champion starts with a clean slate, also when it comes back
-            fresh = _State.start(reference, watch)
-            state = _State(fresh.detectors, is_champion=True, windows=state.windows)
+            fresh = LossState.start(reference, watch)
+            state = LossState(fresh.detectors, is_champion=True, windows=state.windows)
         found: list[Signal] = []
         if rows is not None:
             arrived = _losses(profile, rows)
@@ -254,13 +143,13 @@ class LossMonitor:
         connection: sa.Connection,
         watched: WatchedModel,
         profile: ReferenceProfile,
-        state: _State,
-        part: _Arrived,
+        state: LossState,
+        part: ArrivedLosses,
         *,
         champion: bool,
-    ) -> tuple[_State, list[Signal]]:
+    ) -> tuple[LossState, list[Signal]]:
         reference, losses, times = profile.loss, part.losses, part.arrived_at
-        harm, change_row, change_at = _change(state, reference, part)
+        harm, change_row, change_at = follow_change(state, reference, part)
         detectors: dict[Severity, EDetector] = {}
         alarms: dict[Severity, int] = {}
         for severity, detector in state.detectors.items():
@@ -296,7 +185,7 @@ class LossMonitor:
             calm = float(reference.scaled(window).mean()) <= reference.null_mean(watched.monitoring.loss.tolerance)
             if champion and not alarms and calm:
                 self._incidents.clean(connection, watched.model, CHECK)
-        after = _State(
+        after = LossState(
             detectors,
             rows,
             state.total + float(losses.sum()),
@@ -362,6 +251,20 @@ class LossMonitor:
                 connection.execute(changed.values(state=row.state | {"is_champion": False}))
 
 
+def _of_version(outcomes: pa.Table, version: str) -> pa.Table | None:
+    mask = np.asarray(outcomes.column("version").to_numpy() == int(version.rpartition("/")[2]))
+    return outcomes.filter(mask) if mask.any() else None
+
+
+def _losses(profile: ReferenceProfile, rows: pa.Table) -> ArrivedLosses:
+    answers = rows.column("output_number" if profile.kind == "regression" else "output_text").to_pylist()
+    labels = [json.loads(text) for text in rows.column("label").to_pylist()]
+    losses = row_losses(profile.kind, answers, labels)
+    usable = np.isfinite(losses)
+    arrived, predicted = (rows.column(name).filter(usable).to_pylist() for name in ("arrived_at", "predicted_at"))
+    return ArrivedLosses(losses[usable], arrived, predicted)
+
+
 @dataclass(frozen=True)
 class LossFigures:
     """How one version does: the mean since it began, the newest window, and the windows before it."""
@@ -397,11 +300,6 @@ def loss_figures(stores: Stores, profile: ReferenceProfile, limit: int = 60) -> 
     )
 
 
-def _of_version(outcomes: pa.Table, version: str) -> pa.Table | None:
-    mask = np.asarray(outcomes.column("version").to_numpy() == int(version.rpartition("/")[2]))
-    return outcomes.filter(mask) if mask.any() else None
-
-
 def labelled_since(stores: Stores, model: str, since: datetime) -> int:
     """Count the predictions that were made since a moment and have their label by now."""
     source = rows_at(stores.tables, outcomes_table(model), newest(stores.tables, outcomes_table(model)))
@@ -410,12 +308,3 @@ def labelled_since(stores: Stores, model: str, since: datetime) -> int:
     query = f"SELECT count(DISTINCT prediction_id) AS n FROM ({source}) WHERE predicted_at >= $since"
     with connect() as con:
         return int(to_arrow(con.sql(query, params={"since": since})).column("n")[0].as_py())
-
-
-def _losses(profile: ReferenceProfile, rows: pa.Table) -> _Arrived:
-    answers = rows.column("output_number" if profile.kind == "regression" else "output_text").to_pylist()
-    labels = [json.loads(text) for text in rows.column("label").to_pylist()]
-    losses = row_losses(profile.kind, answers, labels)
-    usable = np.isfinite(losses)
-    arrived, predicted = (rows.column(name).filter(usable).to_pylist() for name in ("arrived_at", "predicted_at"))
-    return _Arrived(losses[usable], arrived, predicted)

@@ -104,8 +104,11 @@ class Signals:
     def list(
         self, model: str | None = None, *, after: str | None = None, check: str | None = None, limit: int = 1000
     ) -> list[Signal]:
-        """Return signals, oldest first: those of one model, of one check, or with ids behind ``after``."""
-        query = sa.select(signals).order_by(signals.c.id).limit(limit)
+        """Return signals, oldest first: of one model, of one check, or the first ones with ids behind ``after``.
+
+        Without ``after`` the newest ``limit`` ones.
+        """
+        query = sa.select(signals).limit(limit).order_by(signals.c.id if after else signals.c.id.desc())
         if model is not None:
             query = query.where(signals.c.model == model)
         if check is not None:
@@ -113,7 +116,8 @@ class Signals:
         if after is not None:
             query = query.where(signals.c.id > after)
         with self._stores.facts.read() as connection:
-            return [_signal(row) for row in connection.execute(query)]
+            found = [_signal(row) for row in connection.execute(query)]
+        return found if after else found[::-1]
 
     def get(self, signal_id: str) -> Signal | None:
         """Return one signal, or None."""

@@ -21,7 +21,7 @@ def _reports() -> None:
     op.create_table(
         "signals",
         sa.Column("id", sa.String(36), primary_key=True),
-        sa.Column("occasion", sa.String(400), nullable=False, unique=True),
+        sa.Column("occasion", sa.String(400), nullable=False),
         sa.Column("model", sa.String(200), nullable=False),
         sa.Column("version", sa.String(200), nullable=False),
         sa.Column("dimension", sa.String(20), nullable=False),
@@ -34,12 +34,13 @@ def _reports() -> None:
         sa.Column("window", sa.String(120), nullable=False),
         sa.Column("evidence", sa.JSON, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.UniqueConstraint("occasion", name="uq_signals_occasion"),
     )
     op.create_index("ix_signals_model", "signals", ["model", "created_at"])
     op.create_table(
         "incidents",
         sa.Column("id", sa.String(36), primary_key=True),
-        sa.Column("live_key", sa.String(330), nullable=True, unique=True),
+        sa.Column("live_key", sa.String(330), nullable=True),
         sa.Column("model", sa.String(200), nullable=False),
         sa.Column("check", sa.String(120), nullable=False),
         sa.Column("version", sa.String(200), nullable=False),
@@ -57,12 +58,13 @@ def _reports() -> None:
         sa.Column("clean_windows", sa.Integer, nullable=False),
         sa.Column("signals", sa.JSON, nullable=False),
         sa.Column("features", sa.JSON, nullable=False),
+        sa.UniqueConstraint("live_key", name="uq_incidents_live_key"),
     )
     op.create_index("ix_incidents_model", "incidents", ["model", "opened_at"])
     op.create_table(
         "alert_outbox",
         sa.Column("id", sa.String(36), primary_key=True),
-        sa.Column("idempotency_key", sa.String(64), nullable=False, unique=True),
+        sa.Column("idempotency_key", sa.String(64), nullable=False),
         sa.Column("incident_id", sa.String(36), nullable=False),
         sa.Column("channel", sa.String(60), nullable=False),
         sa.Column("message", sa.JSON, nullable=False),
@@ -72,6 +74,7 @@ def _reports() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("sent_at", sa.BigInteger, nullable=True),
         sa.Column("last_error", sa.String(300), nullable=True),
+        sa.UniqueConstraint("idempotency_key", name="uq_alert_outbox_idempotency_key"),
     )
     op.create_index("ix_alert_outbox_state", "alert_outbox", ["state", "next_at"])
 
