@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -40,17 +40,19 @@ class OnlineRow:
     values: dict[str, Value]
 
 
+@runtime_checkable
 class OnlineStore(Protocol):
     """Latest values by view and entity.
 
-    Several threads and processes may read and write at once. A write is atomic: a reader sees all of a call's rows or
-    none, and after the return they survive a kill. A row replaces another only if it is newer by ``(event_time,
-    available_at)``, so that writing the same rows again, or in another order, ends in the same state. The mark is kept
-    with the rows of its call, in the same transaction.
+    Several threads (and, where the adapter says so, processes) may read and write at once. A write is atomic: a reader
+    sees all of a call's rows or none, and after the return they survive a kill of the process. A row replaces another
+    unless it is older by ``(event_time, available_at)``; of two rows with equal times the one written last stands (a
+    correction). So writing the same rows again changes nothing, and rows may come in any order. The mark is kept with
+    the rows of its call, in the same transaction.
     """
 
     def write_many(self, view: str, rows: Iterable[OnlineRow], *, mark: str | None = None) -> int:
-        """Store rows and, with them, the mark; return how many rows were new or newer."""
+        """Store rows and, with them, the mark; return how many were not older than what was there."""
         ...
 
     def read_many(
@@ -75,6 +77,10 @@ class OnlineStore(Protocol):
         """Remove a view's rows and mark."""
         ...
 
+    def close(self) -> None:
+        """Give back connections; the store may not be used afterwards."""
+        ...
+
 
 class MemoryOnlineStore:
     """Latest values in this process's memory: for batch scoring and tests of what reads a store."""
@@ -85,14 +91,14 @@ class MemoryOnlineStore:
         self._lock = threading.Lock()
 
     def write_many(self, view: str, rows: Iterable[OnlineRow], *, mark: str | None = None) -> int:
-        """Store rows and, with them, the mark; return how many rows were new or newer."""
+        """Store rows and, with them, the mark; return how many were not older than what was there."""
         incoming = list(rows)
         with self._lock:
             known = self._rows.setdefault(view, {})
             written = 0
             for row in incoming:
                 old = known.get(row.key)
-                if old is None or (row.event_time, row.available_at) > (old.event_time, old.available_at):
+                if old is None or (row.event_time, row.available_at) >= (old.event_time, old.available_at):
                     known[row.key] = row
                     written += 1
             if mark is not None:
@@ -126,6 +132,9 @@ class MemoryOnlineStore:
         with self._lock:
             self._rows.pop(view, None)
             self._marks.pop(view, None)
+
+    def close(self) -> None:
+        """Do nothing: the values live as long as this object."""
 
 
 def entity_key(values: Sequence[object]) -> str:

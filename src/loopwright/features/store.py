@@ -4,25 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loopwright.core.errors import FeatureError
 from loopwright.features.assembly import FeatureAssembly, TransformCall, ViewLookup
 from loopwright.features.build import TrainingSetBuilder
+from loopwright.features.materialize import MaterializeReport, ParityReport, materialize, parity, view_key
+from loopwright.features.online import OnlineStore, Value, entity_key
+from loopwright.features.online_sqlite import open_online_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
     from loopwright.data.snapshot import Snapshot
+    from loopwright.features.label import Label
     from loopwright.features.training_set import TrainingSetRecord, TrainingSetSpec
+    from loopwright.features.view import FeatureView
 
 
 class FeatureStore:
-    """What a workspace asks for features."""
+    """What a workspace asks for features.
 
-    def __init__(self, stores: Stores, lake: Lake) -> None:
+    Args:
+        stores: The workspace's stores.
+        lake: Reads the snapshots.
+        online: The online store; by default the one that the settings name, opened when it is first needed.
+    """
+
+    def __init__(self, stores: Stores, lake: Lake, online: OnlineStore | None = None) -> None:
         self._stores = stores
         self._lake = lake
+        self._online = online
+
+    @property
+    def online(self) -> OnlineStore:
+        """The online store."""
+        if self._online is None:
+            self._online = open_online_store(self._stores.settings.online_url)
+        return self._online
 
     def training_set(
         self, spec: TrainingSetSpec, snapshots: Mapping[str, Snapshot], as_of: datetime
@@ -33,6 +53,49 @@ class FeatureStore:
     def assembly(self, spec: TrainingSetSpec, record: TrainingSetRecord) -> FeatureAssembly:
         """Return the request-time half of a training set: the same fields from request rows."""
         return assembly_of(spec, record)
+
+    def materialize(
+        self,
+        view: FeatureView,
+        snapshots: Mapping[str, Snapshot],
+        *,
+        labels: Sequence[Label] = (),
+        until: datetime | None = None,
+    ) -> MaterializeReport:
+        """Bring the online values of a view up to a moment, by default now; see ``loopwright.features.materialize``."""
+        moment = until or self._stores.clock.now()
+        return materialize(self._stores, self._lake, self.online, view, snapshots, labels=labels, until=moment)
+
+    def get_online(
+        self, view: FeatureView, entity_rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
+    ) -> list[dict[str, Value] | None]:
+        """Return the latest known values of each entity, in order, in one query; None where there is none.
+
+        Args:
+            view: Which view.
+            entity_rows: One mapping per entity with the view's key columns.
+            now: The moment for the ttl, by default now.
+
+        Raises:
+            FeatureError: If a row lacks a key column.
+        """
+        keys: list[str] = []
+        for index, row in enumerate(entity_rows):
+            missing = [name for name in view.entity if name not in row]
+            if missing:
+                raise FeatureError(
+                    f"Row {index} lacks {', '.join(missing)}.",
+                    hint=f"The view '{view.name}' is keyed by {', '.join(view.entity)}.",
+                )
+            keys.append(entity_key([row[name] for name in view.entity]))
+        found = self.online.read_many(view_key(view), keys, now=now or self._stores.clock.now(), ttl=view.ttl)
+        return [None if row is None else row.values for row in found]
+
+    def parity(
+        self, view: FeatureView, snapshots: Mapping[str, Snapshot], *, labels: Sequence[Label] = (), sample: int = 1000
+    ) -> ParityReport:
+        """Compare online values with the offline join, value by value; see ``loopwright.features.materialize``."""
+        return parity(self._stores, self._lake, self.online, view, snapshots, labels=labels, sample=sample)
 
 
 def assembly_of(spec: TrainingSetSpec, record: TrainingSetRecord) -> FeatureAssembly:

@@ -1,0 +1,1 @@
+"""What the ports of ``features`` promise, as test classes that every adapter runs."""
