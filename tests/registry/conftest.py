@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pytest
+from threadpoolctl import threadpool_limits
 
 from loopwright.core.lineage import Ref
 from loopwright.features.assembly import FeatureAssembly, assembly_to_bytes
@@ -18,6 +19,7 @@ from loopwright.registry.candidate import Candidate
 from loopwright.training.estimators.choice import save_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ROWS = 400
@@ -90,6 +92,13 @@ def make_candidate(
         parameters={"alpha": 1.0},
         description="Minutes to the door.",
     )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small fits on many threads spend their time waiting for each other."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 class Runs:

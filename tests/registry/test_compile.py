@@ -150,16 +150,31 @@ def test_float32_features_on_a_threshold_take_the_same_side(stores, runs):
     assert compare(loaded.predict_native(rows), loaded.predict(rows)).holds
 
 
-def test_splits_on_categories_stay_native_and_say_why(stores, runs):
+@pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
+def test_splits_on_categories_compile_to_look_ups(stores, runs, kind):
+    fields = (MIXED[2], MIXED[0], Field("kind", "category", categories=tuple(f"k{n:02}" for n in range(40))), MIXED[1])
+    columns = runs.columns_of(fields)
+    columns["city"][::7] = -1
+    columns["kind"][columns["kind"] >= 35] = 3  # categories that training never sees
+    x = model_input(columns, fields)
+    score = columns["distance"] + np.array([0, 2, -1, 5])[columns["city"]] + columns["kind"] % 3
+    if kind == "regression":
+        model, y = HistGradientBoostingRegressor(max_iter=30, min_samples_leaf=5), score
+    else:
+        model = HistGradientBoostingClassifier(max_iter=30, min_samples_leaf=5)
+        y = score > 1 if kind == "binary" else np.digitize(score, [0, 2])
+    model.fit(x, y)
     registry = Registry(stores)
-    fields = MIXED[:3]
-    candidate = runs.candidate(HistGradientBoostingRegressor(max_iter=5), fields=fields, trust=True)
-    version = registry.register(candidate)
-    assert version.compiled is None
-    assert "HistGradientBoosting" in version.not_compiled_because
+    version = registry.register(runs.candidate(model, fields=fields, kind=kind, fitted=True, trust=True))
+    assert version.not_compiled_because is None
+    assert version.compiled.layout == "matrix"
     loaded = registry.load(version)
-    assert loaded.form == "native"
-    assert len(loaded.predict(runs.columns_of(fields, rows=4))) == 4
+    fresh = runs.columns_of(fields, rows=1000, seed=5)
+    fresh["city"][::5] = -1
+    x = model_input(fresh, fields)
+    native = loaded.predict_native(x)
+    assert compare(native, loaded.predict(fresh)).holds
+    assert compare(native, loaded.predict(x)).holds
 
 
 def double(values):

@@ -251,7 +251,7 @@ class Aliases:
                 f"'{move.alias}' of '{move.model}' was moved by someone else at the same time.",
                 hint="Look again at what it points to, and decide anew.",
             ) from error
-        points = {"of_model": move.model, "of_alias": move.alias}
+        points: dict[str, object] = {"of_model": move.model, "of_alias": move.alias}
         if move.to_version is None:
             connection.execute(_DROP, points)
         else:

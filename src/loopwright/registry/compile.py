@@ -17,6 +17,7 @@ from loopwright.registry.cannot_compile import CannotCompileError
 from loopwright.registry.compiled import CompiledForm, CompiledModel, TensorInput
 from loopwright.registry.encoders import refused_categories
 from loopwright.registry.hist_boosting import converters
+from loopwright.registry.hist_categories import encode, prepend, takes_codes
 from loopwright.registry.parity import Parity, compare, pooled, recombined
 from loopwright.registry.rows import column_names
 
@@ -97,6 +98,9 @@ def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput,
     from skl2onnx import convert_sklearn  # noqa: PLC0415  (1.5 s, and only registering needs it)
     from skl2onnx.common import data_types  # noqa: PLC0415
 
+    coded = inputs[0].name == INPUT and takes_codes(estimator, signature.inputs)
+    encoded = encode(estimator, signature.inputs) if coded else None
+    subject = estimator if encoded is None else encoded.model
     tensors = {
         "float32": data_types.FloatTensorType,
         "float64": data_types.DoubleTensorType,
@@ -104,15 +108,16 @@ def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput,
         "bool": data_types.BooleanTensorType,
         "str": data_types.StringTensorType,
     }
-    width = [signature.width] if inputs[0].name == INPUT else [1] * len(inputs)
+    extra = 0 if encoded is None else encoded.indicators
+    width = [signature.width + extra] if inputs[0].name == INPUT else [1] * len(inputs)
     types = [(item.name, tensors[item.dtype]([None, columns])) for item, columns in zip(inputs, width, strict=True)]
-    float32_features = all(field.dtype == "float32" for field in signature.inputs)
-    options = None if signature.output.kind == "regression" else {id(estimator): {"zipmap": False}}
+    float32_features = all(field.dtype == "float32" for field in signature.inputs if field.is_numeric)
+    options = None if signature.output.kind == "regression" else {id(subject): {"zipmap": False}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # skl2onnx touches deprecated attributes of the estimators
             graph = convert_sklearn(
-                estimator,
+                subject,
                 name="model",
                 initial_types=types,
                 options=options,
@@ -123,6 +128,8 @@ def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput,
         raise
     except Exception as error:
         raise CannotCompileError(_first_line(error)) from error
+    if encoded is not None:
+        prepend(graph, encoded, INPUT, signature.width)
     return cast("bytes", graph.SerializeToString(deterministic=True))
 
 
@@ -133,7 +140,7 @@ def _attempts(estimator: object, signature: Signature) -> list[tuple[TensorInput
     if signature.layout == "array":
         return [(TensorInput(INPUT, dtype),) for dtype in floats]
     tried: list[tuple[TensorInput, ...]] = []
-    if all(field.is_numeric for field in fields):
+    if all(field.is_numeric for field in fields) or takes_codes(estimator, fields):
         tried += [(TensorInput(INPUT, dtype),) for dtype in floats]
     refused = refused_categories(estimator, column_names(fields))
     for keep_integers in (False, True):

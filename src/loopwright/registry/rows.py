@@ -8,6 +8,7 @@ which costs a one-row request far less than a frame does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
@@ -37,7 +38,7 @@ def column_names(fields: Sequence[Field]) -> tuple[str, ...]:
 
 
 def matrix(rows: Rows, fields: tuple[Field, ...], names: tuple[str, ...], dtype: np.dtype[np.generic]) -> Array:
-    """Give the rows as one contiguous array of shape (n, width) and type `dtype`.
+    """Give the rows as one contiguous array of shape (n, width) and type `dtype`; a category is its code.
 
     Args:
         rows: The rows.
@@ -51,6 +52,9 @@ def matrix(rows: Rows, fields: tuple[Field, ...], names: tuple[str, ...], dtype:
     try:
         if isinstance(rows, np.ndarray):
             return np.ascontiguousarray(rows, dtype=dtype)
+        if not isinstance(rows, Mapping) and any(field.categories for field in fields):
+            rows = {name: _column(rows, name) for name in names}
+            fields = tuple(flat for field in fields for flat in _scalar_fields(field))
         if isinstance(rows, Mapping):
             return _stacked(rows, fields, len(names), dtype)
         if list(rows.columns) != list(names):
@@ -84,6 +88,25 @@ def scalars(rows: Rows, fields: tuple[Field, ...]) -> dict[str, Array]:
     return found
 
 
+def category_codes(values: Array, field: Field) -> Array:
+    """Give a category column as its codes, -1 where missing or unknown; codes come back as they are.
+
+    >>> from loopwright.features.field import Field
+    >>> category_codes(
+    ...     np.array(["Oslo", None, "Rome"], dtype=object), Field("city", "category", categories=("Bergen", "Oslo"))
+    ... ).tolist()
+    [1, -1, -1]
+    """
+    if values.dtype.kind in "iu":
+        return values
+    known = {category: code for code, category in enumerate(field.categories)}
+    return np.array([known.get(value, -1) if isinstance(value, str) else -1 for value in values], dtype=np.int32)
+
+
+def _scalar_fields(field: Field) -> tuple[Field, ...]:
+    return tuple(replace(field, name=name, shape=()) for name in flat_names(field)) if field.is_vector else (field,)
+
+
 def _stacked(rows: Mapping[str, Array], fields: tuple[Field, ...], width: int, dtype: np.dtype[np.generic]) -> Array:
     if len(fields) == 1 and fields[0].is_vector:
         return np.ascontiguousarray(rows[fields[0].name], dtype=dtype)
@@ -93,7 +116,8 @@ def _stacked(rows: Mapping[str, Array], fields: tuple[Field, ...], width: int, d
         if field.is_vector:
             filled[:, position : position + field.width] = rows[field.name].reshape(len(filled), -1)
         else:
-            filled[:, position] = rows[field.name]
+            values = rows[field.name]
+            filled[:, position] = values if field.dtype != "category" else category_codes(values, field)
         position += field.width
     return filled
 
