@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,13 @@ import pytest
 
 from loopwright.core.hashing import digest_file
 from loopwright.core.lineage import Ref
-from loopwright.core.storage.stores import Stores
 from loopwright.features.field import Field
 from loopwright.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopwright.core.storage.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class SmallTrainingSet:
     def ref(self) -> Ref:
         return Ref("training_set", self.digest)
 
-    def train_path(self, stores: Stores) -> Path:
+    def train_path(self, stores: Stores) -> Path:  # noqa: ARG002
         return self.path
 
 
@@ -45,7 +49,9 @@ def write_training_set(path: Path, *, rows: int = 200, classes: int = 2, seed: i
             **{f"x{place}": x[:, place] for place in range(3)},
             "__label__": y,
             "__key__": [f"row {place}" for place in range(rows)],
-            "__event_time__": pa.array([start + timedelta(hours=place) for place in range(rows)], pa.timestamp("us", "UTC")),
+            "__event_time__": pa.array(
+                [start + timedelta(hours=place) for place in range(rows)], pa.timestamp("us", "UTC")
+            ),
         }
     )
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:

@@ -206,3 +206,8 @@ class Run:
     def seed(self) -> int:
         """The run's seed."""
         return self.start.seed
+
+    @property
+    def cause(self) -> str:
+        """Why it ran."""
+        return self.start.cause

@@ -245,6 +245,7 @@ class RunStore:
             if not folder.finish.exists() and is_alive(start["process_id"], start["process_started"]):
                 continue
             sync_folder(self._stores, folder)
+            folder.synced.touch()  # nothing more can come: the run ended, or its parent is gone
             synced.append(folder.run_id)
         return synced
 

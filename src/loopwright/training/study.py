@@ -147,11 +147,10 @@ def inner_split(train: TrainingSet, share: float, seed: int) -> tuple[TrainingSe
     """
     times = train.event_times
     known = times[~np.isnat(times)] if times.dtype.kind == "M" else times[:0]
-    if len(known) == len(train) and len(train) > 1 and known.min() != known.max():
-        cut = np.sort(known, kind="stable")[min(len(train) - 1, max(1, round(len(train) * (1 - share))))]
-        is_late = times >= cut
-        if 0 < is_late.sum() < len(train):
-            return train.take(np.flatnonzero(~is_late)), train.take(np.flatnonzero(is_late))
+    if len(known) == len(train) and len(np.unique(known)) > 1:
+        place = min(len(train) - 1, round(len(train) * (1 - share)))
+        cut = max(np.sort(known)[place], np.unique(known)[1])  # examples of one moment stay together
+        return train.take(np.flatnonzero(times < cut)), train.take(np.flatnonzero(times >= cut))
     return train.split(share, seed)
 
 
