@@ -178,7 +178,8 @@ class FeatureAssembly:
     ) -> dict[str, Array]:
         if online is None or now is None:
             raise FeatureError(
-                f"The model uses the feature view '{view.name}', whose values are in the online store, and none was given.",
+                f"The model uses the feature view '{view.name}', whose values are in the online store, and none was "
+                f"given.",
                 hint="Pass online= and now=, and fill the store with materialize.",
             )
         entity = [cast("Array", raw[name]).tolist() for name in view.entity]
@@ -206,7 +207,7 @@ class FeatureAssembly:
         return bool(self.views)
 
 
-def online_array(values: list[object], field: Field) -> Array:
+def online_array(values: Sequence[object], field: Field) -> Array:
     """Return the looked-up values of one feature as an array; None where there is none (a category stays text)."""
     if field.dtype in {"float64", "float32"}:
         return np.array(values, dtype=field.dtype)

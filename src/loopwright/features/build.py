@@ -67,7 +67,7 @@ class TrainingSetBuilder:
             )
         with connect(temp_folder=self._stores.local / "tmp") as connection:
             for name in spec.datasets:
-                attach(connection, self._lake, snapshots[name])
+                self._lake.attach(connection, name, snapshots[name])
             source = example_source(connection, spec)
             used = {name: snapshots[name].version for name in spec.datasets}
             digest = digest_json(
@@ -220,14 +220,10 @@ class TrainingSetBuilder:
         return record
 
 
-def attach(connection: duckdb.DuckDBPyConnection, lake: Lake, snapshot: Snapshot) -> None:
-    """Give a snapshot's rows their dataset's name in a connection."""
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(snapshot.dataset)} AS {lake.scan_sql(snapshot)}")
-
-
 def input_fields(source: ExampleSource, views: Sequence[ViewRows], columns: Sequence[str]) -> tuple[Field, ...]:
-    """Return the model's input in the order of the declaration; a transform stands with a type that its first batch
-    replaces.
+    """Return the model's input in the order of the declaration.
+
+    A transform stands with a type that its first batch replaces.
 
     Raises:
         FeatureError: If two features have one name, or a view's feature has that of a column of the examples.
@@ -247,7 +243,8 @@ def input_fields(source: ExampleSource, views: Sequence[ViewRows], columns: Sequ
         if other is not None or (field.origin == "view" and field.name in columns):
             where = source.name if other is None else other.source
             raise FeatureError(
-                f"The name '{field.name}' stands for two things in '{source.spec.name}': one of '{where}', one of '{field.source}'.",
+                f"The name '{field.name}' stands for two things in '{source.spec.name}': one of '{where}', one of "
+                f"'{field.source}'.",
                 hint="Rename one.",
             )
         taken[field.name] = field

@@ -8,7 +8,7 @@ one function, ``model_input``, so that a model gets the same thing on both sides
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,7 @@ def model_input(columns: Columns, fields: Sequence[Field]) -> ModelInput:
             flat = values.reshape(len(values), -1)
             data.update({name: flat[:, position] for position, name in enumerate(flat_names(field))})
         elif field.dtype == "category":
-            data[field.name] = pd.Categorical.from_codes(values, dtype=_category_dtype(field))
+            data[field.name] = pd.Categorical.from_codes(cast("Any", values), dtype=cast("Any", _category_dtype(field)))
         elif field.dtype == "string":
             data[field.name] = pd.array(values, dtype="str")
         elif field.dtype == "timestamp":
@@ -148,7 +148,7 @@ def served_rows(columns: Columns, fields: Sequence[Field]) -> list[dict[str, obj
     for field in fields:
         if field.is_vector and field.width <= FULL_VECTOR_WIDTH:
             flat = columns[field.name]
-            by_name[field.name] = flat.reshape(len(flat), -1).tolist()
+            by_name[field.name] = cast("list[object]", flat.reshape(len(flat), -1).tolist())
     for name, values in scalar_columns(columns, fields).items():
         by_name[name] = plain_values(values)
     names = list(by_name)

@@ -177,7 +177,8 @@ def make_examples(connection: duckdb.DuckDBPyConnection, source: ExampleSource, 
         for entity in view.entity:
             if entity not in source.types:
                 raise FeatureError(
-                    f"The feature view '{view.name}' is keyed by '{entity}', which the examples ('{source.name}') do not have.",
+                    f"The feature view '{view.name}' is keyed by '{entity}', which the examples ('{source.name}') "
+                    f"do not have.",
                     hint="Add the column to the dataset, or rename it in the view.",
                 )
         columns.extend(view.entity)
@@ -195,15 +196,18 @@ def make_examples(connection: duckdb.DuckDBPyConnection, source: ExampleSource, 
         key, last = "_source || '#' || _source_row::VARCHAR", ""
     event = f"{quote_name(source.event_time)}::TIMESTAMPTZ"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {EXAMPLES} AS SELECT row_number() OVER (ORDER BY {EVENT_TIME}, {KEY}) - 1 AS {ROW}, * FROM ("
-        f"SELECT {event} AS {EVENT_TIME}, {key} AS {KEY}, _arrived_at AS {ARRIVED_AT}, {quote_name(spec.label.name)} AS {LABEL}"
+        f"CREATE OR REPLACE TEMP TABLE {EXAMPLES} AS SELECT row_number() OVER (ORDER BY {EVENT_TIME}, {KEY}) - 1 AS "
+        f"{ROW}, * FROM ("
+        f"SELECT {event} AS {EVENT_TIME}, {key} AS {KEY}, _arrived_at AS {ARRIVED_AT}, "
+        f"{quote_name(spec.label.name)} AS {LABEL}"
         f"{', ' + chosen if chosen else ''} FROM {table} WHERE {_mature(source, as_of)} {last}) ORDER BY {ROW}"
     )
     rows, labelled, timeless = _count(connection, source)
     found = int(cast("tuple[int]", first_row(connection, f"SELECT count(*) FROM {EXAMPLES}"))[0])
     if not found:
         raise FeatureError(
-            f"There is no example for '{spec.name}': of {rows} rows of '{source.name}', {labelled} have a value in '{spec.label.name}', and none of "
+            f"There is no example for '{spec.name}': of {rows} rows of '{source.name}', {labelled} have a value in "
+            f"'{spec.label.name}', and none of "
             f"these is mature at {as_of:%Y-%m-%d %H:%M} UTC.",
             hint="Wait for labels to arrive, or shorten arrives_after.",
         )
@@ -227,7 +231,8 @@ def _count(connection: duckdb.DuckDBPyConnection, source: ExampleSource) -> tupl
     label, event = quote_name(source.spec.label.name), quote_name(source.event_time)
     found = first_row(
         connection,
-        f"SELECT count(*), count({label}), count(*) FILTER ({label} IS NOT NULL AND {event} IS NULL) FROM {quote_name(source.name)}",
+        f"SELECT count(*), count({label}), count(*) FILTER ({label} IS NOT NULL AND {event} IS NULL) FROM "
+        f"{quote_name(source.name)}",
     )
     rows, labelled, timeless = cast("tuple[int, int, int]", found)
     return rows, labelled, timeless
@@ -240,13 +245,15 @@ def _check_arrivals(connection: duckdb.DuckDBPyConnection, source: ExampleSource
     event, arrival = (f"{quote_name(name)}::TIMESTAMPTZ" for name in (dataset.event_time, dataset.arrival_time))
     found = first_row(
         connection,
-        f"SELECT count(*), any_value(({event})::VARCHAR), any_value(({arrival})::VARCHAR) FROM {quote_name(source.name)} "
+        f"SELECT count(*), any_value(({event})::VARCHAR), any_value(({arrival})::VARCHAR) FROM "
+        f"{quote_name(source.name)} "
         f"WHERE {arrival} < {event} AND {quote_name(source.spec.label.name)} IS NOT NULL",
     )
     count, event_time, arrival_time = cast("tuple[int, str, str]", found)
     if count:
         raise FeatureError(
-            f"The label '{dataset.name}.{source.spec.label.name}' leaks: in {count} rows it arrived before its event, such as "
+            f"The label '{dataset.name}.{source.spec.label.name}' leaks: in {count} rows it arrived before its "
+            f"event, such as "
             f"{dataset.arrival_time}={arrival_time} for {dataset.event_time}={event_time}.",
             hint="Exchange the two columns, or let the contract quarantine such rows: "
             f'expect("{dataset.event_time} <= {dataset.arrival_time}").',

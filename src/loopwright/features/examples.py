@@ -92,8 +92,7 @@ class TrainingSet:
         return TrainingSet(self.table.take(pa.array(indices)), self.fields, self.label)
 
     def split(self, fraction: float = 0.2, seed: int = 0) -> tuple[TrainingSet, TrainingSet]:
-        """Divide at random into the larger part and a share, for early stopping or validation inside a training
-        function.
+        """Divide at random into the larger part and a share, for validation inside a training function.
 
         Args:
             fraction: The share of the second part, between 0 and 1; each part gets at least one example.

@@ -120,7 +120,8 @@ def first_duplicate(connection: duckdb.DuckDBPyConnection, view: JoinView) -> tu
         return None
     return first_row(
         connection,
-        f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {keys}, count(*) AS n FROM {table} GROUP BY ALL HAVING n > 1 ORDER BY ALL LIMIT 1)",
+        f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {keys}, count(*) AS n FROM {table} GROUP BY ALL HAVING n > 1 "
+        f"ORDER BY ALL LIMIT 1)",
     )
 
 
@@ -131,7 +132,7 @@ def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[object, 
 
 
 def latest_known_sql(view: JoinView, *, in_order: bool) -> str:
-    """Return the SELECT of a view's rows that are ever the latest known of their entity, unique by (entity, known at)."""
+    """Return the SELECT of the rows that are ever the latest known of their entity, unique by (entity, known at)."""
     entity = [quote_name(name) for name in view.entity]
     event, known = quote_name(view.event_time), quote_name(view.known_at)
     features = [quote_name(name) for name in view.features]
@@ -141,8 +142,8 @@ def latest_known_sql(view: JoinView, *, in_order: bool) -> str:
         return rows
     order = ", ".join(f"{name} NULLS FIRST" for name in (known, event, *features))
     window = f"(PARTITION BY {', '.join(entity)} ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
-    following = f"(PARTITION BY {', '.join(entity)} ORDER BY {order})"
-    return f"{rows} QUALIFY {event} >= max({event}) OVER {window} AND lead({known}) OVER {following} IS DISTINCT FROM {known}"
+    following = f"lead({known}) OVER (PARTITION BY {', '.join(entity)} ORDER BY {order})"
+    return f"{rows} QUALIFY {event} >= max({event}) OVER {window} AND {following} IS DISTINCT FROM {known}"
 
 
 def _alive(name: str, view: JoinView, feature: str, moment: str) -> str:

@@ -51,8 +51,10 @@ def label(column: ColumnRef, *, arrives_after: str | float | timedelta = timedel
     )
     if negative or (isinstance(arrives_after, str) and arrives_after.strip().startswith("-")):
         raise FeatureError(
-            f"The label '{column.name}' is declared to arrive {arrives_after} after its event, which is before it: it would leak.",
-            hint="Give the time that passes between the event and the moment its outcome is known, such as arrives_after='2h'.",
+            f"The label '{column.name}' is declared to arrive {arrives_after} after its event, which is before it: "
+            f"it would leak.",
+            hint="Give the time that passes between the event and the moment its outcome is known, such as "
+            "arrives_after='2h'.",
         )
     try:
         return Label(column, parse_duration(arrives_after))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.storage.duck import connect, quote_name, quote_text
-from loopwright.features.build import attach
 from loopwright.features.join import latest_known_sql, point_in_time
 from loopwright.features.online import OnlineRow, OnlineStore, Value, entity_key, from_micros, to_micros
 from loopwright.features.view_run import ViewRows, run_view
@@ -170,8 +169,10 @@ def parity(
         entity = ", ".join(quote_name(name) for name in view.entity)
         present = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in view.entity)
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE __sample__ AS SELECT *, TIMESTAMPTZ {quote_text(at.isoformat())} AS __at__ FROM "
-            f"(SELECT DISTINCT {entity} FROM {quote_name(rows.join.table)} WHERE {present}) ORDER BY hash({entity}), ALL LIMIT {sample}"
+            f"CREATE OR REPLACE TEMP TABLE __sample__ AS SELECT *, TIMESTAMPTZ {quote_text(at.isoformat())} AS "
+            f"__at__ FROM "
+            f"(SELECT DISTINCT {entity} FROM {quote_name(rows.join.table)} WHERE {present}) ORDER BY "
+            f"hash({entity}), ALL LIMIT {sample}"
         )
         sql = point_in_time(connection, "__sample__", [rows.join], time="__at__", columns=view.entity)
         offline = _fetch(connection, sql, rows)
@@ -198,7 +199,7 @@ class _view_rows:  # noqa: N801 - used as a function
     def __enter__(self) -> tuple[duckdb.DuckDBPyConnection, ViewRows]:
         try:
             for source in self._view.sources:
-                attach(self._connection, self._lake, self._snapshots[source.name])
+                self._lake.attach(self._connection, source.name, self._snapshots[source.name])
             return self._connection, run_view(self._connection, self._view, self._labels)
         except BaseException:
             self._connection.close()

@@ -38,6 +38,7 @@ INSERT INTO online_rows VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (view, key) DO UPDATE SET event_time = excluded.event_time, available_at = excluded.available_at, value =
 excluded.value WHERE (excluded.event_time, excluded.available_at) >= (online_rows.event_time, online_rows.available_at)
 """
+_SELECT = "SELECT key, event_time, available_at, value FROM online_rows WHERE view = ? AND key IN"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Value]).decode
 
@@ -94,7 +95,7 @@ class SqliteOnlineStore:
             for start in range(0, len(wanted), KEYS_PER_QUERY):
                 piece = wanted[start : start + KEYS_PER_QUERY]
                 marks = ",".join("?" * len(piece))
-                query = f"SELECT key, event_time, available_at, value FROM online_rows WHERE view = ? AND key IN ({marks}) AND event_time > ?"
+                query = f"{_SELECT} ({marks}) AND event_time > ?"
                 for key, event_time, available_at, value in connection.execute(query, (view, *piece, oldest)):
                     found[key] = OnlineRow(key, from_micros(event_time), from_micros(available_at), _decode(value))
         return [found.get(key) for key in keys]

@@ -134,7 +134,7 @@ def _moment(value: object, index: int, field: RequestField) -> np.datetime64:
         return np.datetime64("NaT", "us")
     try:
         if isinstance(value, np.datetime64):
-            return value.astype("datetime64[us]")
+            return cast("np.datetime64", value.astype("datetime64[us]"))
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         if isinstance(value, datetime):

@@ -79,7 +79,7 @@ class SetWriter:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The features, with what the data fixed: the transforms' types and shapes, and the categories of the training rows."""
+        """The features with what the data fixed: transforms' types and shapes, categories of the training rows."""
         return tuple(self._fixed(field) for field in self._declared)
 
     @property

@@ -69,14 +69,15 @@ class Split:
         if held in {0, total}:
             side = "holdout" if held == 0 else "training part"
             raise FeatureError(
-                f"The {side} would be empty: {total} examples with a known label, of which {held} fall into {self.description}"
+                f"The {side} would be empty: {total} examples with a known label, of which {held} fall into "
+                f"{self.description}"
                 f"{_span(table)}.",
                 hint="Use a shorter duration or another share, or wait for more labelled examples.",
             )
         return mask
 
     def _mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        import numpy as np  # keeps declarations light
+        import numpy as np  # noqa: PLC0415 - keeps declarations light
 
         if table.num_rows == 0:
             return np.zeros(0, dtype=np.bool_)
@@ -94,7 +95,8 @@ class Split:
         held = np.array(
             [_point(str(value), self.seed) < self.share for value in encoded.dictionary.to_pylist()], dtype=np.bool_
         )
-        return held[encoded.indices.to_numpy(zero_copy_only=False)]
+        indices: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False)
+        return held[indices]
 
 
 def latest(duration: str | float | timedelta) -> Split:
@@ -143,7 +145,7 @@ def _point(key: str, seed: int) -> float:
 
 
 def _micros(table: pa.Table) -> npt.NDArray[np.int64]:
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - keeps declarations light
 
     times: npt.NDArray[np.int64] = table.column(EVENT_TIME).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     return times
@@ -152,7 +154,7 @@ def _micros(table: pa.Table) -> npt.NDArray[np.int64]:
 def _span(table: pa.Table) -> str:
     if table.num_rows == 0:
         return ""
-    import pyarrow.compute as pc
+    import pyarrow.compute as pc  # noqa: PLC0415 - keeps declarations light
 
     ends = pc.min_max(table.column(EVENT_TIME)).as_py()
     return f" (events from {ends['min']:%Y-%m-%d %H:%M} to {ends['max']:%Y-%m-%d %H:%M})"

@@ -141,7 +141,8 @@ def training_set_spec(
                 where = "a feature" if isinstance(feature, ColumnRef) else f"an input of the transform '{feature.name}'"
                 raise FeatureError(
                     f"The label '{dataset}.{label.name}' of '{name}' is also {where}: it leaks.",
-                    hint="Remove it; past values of the target belong in a feature view, which knows when each was known.",
+                    hint="Remove it; past values of the target belong in a feature view, which knows when each was "
+                    "known.",
                 )
             if ref.dataset.name != dataset:
                 raise FeatureError(
@@ -214,7 +215,7 @@ class TrainingSetRecord:
         return _local_file(stores, self.digest, "train.arrow", self.train_digest)
 
     def holdout_path(self, stores: Stores) -> Path:
-        """Return the sealed holdout file (Arrow IPC). Only evaluation calls this, and it keeps a ledger of its reads."""
+        """Return the sealed holdout file (Arrow IPC). Only evaluation calls this, with a ledger of its reads."""
         return _local_file(stores, self.digest, "holdout.arrow", self.holdout_digest)
 
     def to_json(self) -> dict[str, object]:
@@ -232,9 +233,10 @@ class TrainingSetRecord:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TrainingSetRecord:
         """Read a record as ``to_json`` wrote it."""
+        plain: dict[str, Any] = {name: value[name] for name in _PLAIN}
+        plain |= {name: datetime.fromisoformat(value[name]) for name in _TIMES}
         return cls(
-            **{name: value[name] for name in _PLAIN},
-            **{name: datetime.fromisoformat(value[name]) for name in _TIMES},
+            **plain,
             feature_fields=tuple(Field.from_json(item) for item in value["feature_fields"]),
             label_field=Field.from_json(value["label_field"]),
             inputs=tuple(

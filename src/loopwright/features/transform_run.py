@@ -131,7 +131,8 @@ def _check(field: Field, pinned: Field, where: str) -> None:
     widened = pinned.dtype in {"float64", "float32"} and field.is_numeric  # an all-integer batch of a float transform
     if field.shape != pinned.shape or not (field.dtype == pinned.dtype or widened):
         raise FeatureError(
-            f"{where} it returned {field.dtype} of shape {field.shape} per row, and {pinned.dtype} of shape {pinned.shape} before.",
+            f"{where} it returned {field.dtype} of shape {field.shape} per row, and {pinned.dtype} of shape "
+            f"{pinned.shape} before.",
             hint="A transform must return the same type and shape for every batch.",
         )
 

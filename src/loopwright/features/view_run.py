@@ -1,5 +1,4 @@
-"""Run a feature view on DuckDB: call its function with Ibis tables, hold the result to its rules, and keep the rows as
-a table.
+"""Run a feature view on DuckDB: Ibis tables in, checked rows out, kept as a table.
 
 Reads snapshots through views of the connection; writes a temporary table. Every mistake in a view's function ends as a
 ``FeatureError``.
@@ -175,12 +174,16 @@ def _with_known_at(
         operation = str(error)
     if ARRIVED_AT in result.columns:
         return plain.mutate(**{KNOWN_AT: plain[ARRIVED_AT]}), (
-            f"View '{view.name}': availability cannot be followed through {operation}; its own column {ARRIVED_AT} is used.",
+            (
+                f"View '{view.name}': availability cannot be followed through {operation}; its own column {ARRIVED_AT} "
+                f"is used."
+            ),
         )
     arriving = [source.name for source in view.sources if source.arrival_time]
     if arriving:
         raise FeatureError(
-            f"The feature view '{view.name}' reads {', '.join(arriving)}, whose rows arrive late, through {operation}, which availability "
+            f"The feature view '{view.name}' reads {', '.join(arriving)}, whose rows arrive late, through "
+            f"{operation}, which availability "
             "cannot be followed through.",
             hint=f"Return a column {ARRIVED_AT} with the latest arrival of what each row was computed from.",
         )
@@ -188,7 +191,8 @@ def _with_known_at(
     known = plain[view.event_time].cast("timestamp('UTC')") + ibis.interval(microseconds=delay_us)
     return plain.mutate(**{KNOWN_AT: known}), (
         (
-            f"View '{view.name}': availability cannot be followed through {operation}; its rows count from {format_duration(delay_us / 1e6)} "
+            f"View '{view.name}': availability cannot be followed through {operation}; its rows count from "
+            f"{format_duration(delay_us / 1e6)} "
             "after their event time."
         ),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopwright.features.online import OnlineRow, OnlineStore
+from loopwright.features.online import OnlineRow, OnlineStore, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ class OnlineStoreConformance:
 
     def test_gives_back_what_was_written(self, store: OnlineStore) -> None:
         """Values of every kind and both times come back exactly."""
-        values = {"a": 1.5, "b": 2**60, "c": True, "d": "Ålesund", "e": None, "f": [0.1, -2.0]}
+        values: dict[str, Value] = {"a": 1.5, "b": 2**60, "c": True, "d": "Ålesund", "e": None, "f": [0.1, -2.0]}
         row = OnlineRow('["c7"]', NOON, NOON + timedelta(microseconds=1), values)
         assert store.write_many("v@1", [row]) == 1
         assert store.read_many("v@1", ['["c7"]'], now=NOON, ttl=None) == [row]
