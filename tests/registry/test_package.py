@@ -30,7 +30,7 @@ LEAN = textwrap.dedent("""
     loaded = registry.load(registry.get("eta"))
     loaded.predict({name: np.zeros(1) for name in loaded.signature.names})
     loaded.assembly
-    heavy = [name for name in ("sklearn", "skops", "skl2onnx", "onnx", "scipy") if name in sys.modules]
+    heavy = [name for name in ("sklearn", "skops", "skl2onnx", "onnx") if name in sys.modules]
     print(loaded.form, heavy)
 """)
 

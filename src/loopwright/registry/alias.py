@@ -168,8 +168,12 @@ class Aliases:
             before = _expect(connection, model, alias, expected)
             _require_version(connection, model, to_version)
             if alias == CHAMPION and override is None:
-                subject = Ref("model", f"{model}/{to_version}")
-                verdict_id = require_passing(connection, subject, verdict_id=verdict_id)
+                verdict_id = require_passing(
+                    connection,
+                    Ref("model", f"{model}/{to_version}"),
+                    champion=None if expected is None else Ref("model", f"{model}/{expected}"),
+                    verdict_id=verdict_id,
+                )
             return self._append(
                 connection,
                 before,

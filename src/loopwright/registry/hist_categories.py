@@ -92,12 +92,12 @@ def encode(estimator: object, fields: tuple[Field, ...]) -> EncodedTrees:
         rewritten.append(done)
     offsets = len(fields) + np.concatenate([[0], np.cumsum([len(found) for found in sets])]).astype(int)
     for iteration in rewritten:
-        for _, nodes, places in iteration:
+        for _, nodes, moved in iteration:
             nodes["feature_idx"] = order[nodes["feature_idx"]]
-            for number, (rank, place) in places.items():
-                nodes["feature_idx"][number] = int(offsets[rank]) + place
-                nodes["num_threshold"][number] = 0.5
-                nodes["is_categorical"][number] = 0
+            for index_in_tree, (rank, place) in moved.items():
+                nodes["feature_idx"][index_in_tree] = int(offsets[rank]) + place
+                nodes["num_threshold"][index_in_tree] = 0.5
+                nodes["is_categorical"][index_in_tree] = 0
     shadow = copy.copy(model)
     shadow._predictors = [[_Trees(nodes) for _, nodes, _ in iteration] for iteration in rewritten]  # noqa: SLF001
     shadow._preprocessor = None  # noqa: SLF001

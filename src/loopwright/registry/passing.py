@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from loopwright.core.errors import GateRefusedError
+from loopwright.evaluation.records import verdicts
 
 if TYPE_CHECKING:
     from loopwright.core.lineage import Ref
 
-verdicts = sa.table("verdicts", sa.column("id"), sa.column("subject"), sa.column("outcome"), sa.column("decided_at"))
-ALLOWS: Final = "pass"
 
-
-def require_passing(connection: sa.Connection, subject: Ref, *, verdict_id: str | None = None) -> str:
+def require_passing(
+    connection: sa.Connection, subject: Ref, *, champion: Ref | None, verdict_id: str | None = None
+) -> str:
     """Give the id of the verdict that lets a version become champion.
 
     Args:
         connection: The transaction in which the alias moves.
         subject: The version, such as ``model:eta/3``.
+        champion: The version that is champion now, if any: a verdict against another one says nothing about it.
         verdict_id: The verdict to look at; without it, the newest one on the version.
 
     Raises:
-        GateRefusedError: When there is none, or it did not pass.
+        GateRefusedError: When there is none, it did not pass, or it was reached against another champion.
     """
-    query = sa.select(verdicts).where(verdicts.c.subject == str(subject))
+    table = verdicts
+    query = sa.select(table.c.id, table.c.outcome, table.c.champion).where(table.c.subject == str(subject))
     if verdict_id is not None:
-        query = query.where(verdicts.c.id == verdict_id)
-    row = connection.execute(query.order_by(verdicts.c.decided_at.desc(), verdicts.c.id.desc()).limit(1)).first()
-    if row is not None and row.outcome == ALLOWS:
+        query = query.where(table.c.id == verdict_id)
+    row = connection.execute(query.order_by(table.c.id.desc()).limit(1)).first()
+    if row is None:
+        said = "it has no verdict" if verdict_id is None else f"there is no verdict {verdict_id} on it"
+    elif row.outcome != "pass":
+        said = f"its verdict is '{row.outcome}' ({row.id})"
+    elif row.champion is not None and row.champion != str(champion):
+        now = "there is none now" if champion is None else f"that is {champion.id} now"
+        said = f"its verdict was reached against {row.champion.removeprefix('model:')} as champion, and {now}"
+    else:
         return str(row.id)
-    said = "has no verdict" if row is None else f"has the verdict '{row.outcome}' ({row.id})"
     raise GateRefusedError(
-        f"{subject.id} cannot become champion: it {said}, and only a passing one allows it.",
+        f"{subject.id} cannot become champion: {said}.",
         hint="Evaluate it against its gates, or promote it with an override that names you and your reason.",
     )
