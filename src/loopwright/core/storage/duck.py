@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import duckdb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow as pa
+
+
+_SESSION = "SET enable_progress_bar = false; SET TimeZone = 'UTC'"
+_lock = threading.Lock()
+_kept: tuple[int, duckdb.DuckDBPyConnection] | None = None
 
 
 def connect(
@@ -40,8 +49,31 @@ def connect(
     if temp_folder is not None:
         config["temp_directory"] = str(temp_folder)
     connection = duckdb.connect(":memory:", config=config)
-    connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
+    connection.execute(_SESSION)
     return connection
+
+
+@contextmanager
+def borrowed() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Borrow a connection to a DuckDB that this process keeps open: 1 ms where ``connect`` takes 12.
+
+    For short reads of our own stores. Temporary views and registered tables go with the connection; anything else would
+    be seen by other borrowers, and is not made here.
+
+    >>> with borrowed() as con:
+    ...     to_arrow(con.sql("SELECT 1 AS one")).to_pydict()
+    {'one': [1]}
+    """
+    global _kept  # noqa: PLW0603 - one engine for the whole process is the purpose
+    with _lock:
+        if _kept is None or _kept[0] != os.getpid():  # a forked child has none of its parent's threads
+            _kept = (os.getpid(), connect())
+        connection = _kept[1].cursor()
+    try:
+        connection.execute(_SESSION)
+        yield connection
+    finally:
+        connection.close()
 
 
 def to_arrow(relation: duckdb.DuckDBPyRelation) -> pa.Table:

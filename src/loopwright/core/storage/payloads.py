@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from loopwright.core.errors import DeclarationError, StoreCorruptError, UnknownNameError
-from loopwright.core.storage.duck import connect, to_arrow
+from loopwright.core.storage.duck import borrowed, to_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -133,7 +133,7 @@ class PayloadStore:
         """Look the digests up in the index, in one query; one place each, ordered by shard and offset."""
         if not digests or not self._tables.exists(INDEX):
             return []
-        with connect() as con:
+        with borrowed() as con:
             self._tables.attach(con, "entries", INDEX)
             con.register("wanted", pa.table({"digest": pa.array(digests, pa.string())}))
             rows = to_arrow(

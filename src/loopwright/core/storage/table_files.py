@@ -33,8 +33,7 @@ class TableFiles:
         schema: its columns, vectors with their length.
         files: its Parquet files, oldest first; empty where ``plain`` is false.
         rows: its number of rows.
-        plain: every row of every file counts, and the files are on this machine. Not so with deletion vectors,
-            partition columns, renamed columns or a remote store.
+        plain: every row of every file counts. Not so with deletion vectors, partition columns or renamed columns.
     """
 
     version: int
@@ -44,17 +43,13 @@ class TableFiles:
     plain: bool
 
     @classmethod
-    def of(cls, delta: DeltaTable, folder: Path | None) -> TableFiles:
-        """Describe the version that ``delta`` is at; ``folder`` is the table's, on this machine."""
+    def of(cls, delta: DeltaTable, folder: Path) -> TableFiles:
+        """Describe the version that ``delta`` is at; ``folder`` is where this machine has its files, or copies."""
         actions = pa.table(delta.get_add_actions())
         ordered = actions.sort_by([("modification_time", "ascending"), ("path", "ascending")])
         features = set(delta.protocol().reader_features or ())
-        plain = (
-            folder is not None
-            and not delta.metadata().partition_columns
-            and not features & {"deletionVectors", "columnMapping"}
-        )
-        files = tuple(folder / unquote(path) for path in ordered["path"].to_pylist()) if folder and plain else ()
+        plain = not delta.metadata().partition_columns and not features & {"deletionVectors", "columnMapping"}
+        files = tuple(folder / unquote(path) for path in ordered["path"].to_pylist()) if plain else ()
         return cls(
             version=delta.version(),
             schema=restored(pa.schema(delta.schema().to_arrow())),

@@ -9,6 +9,7 @@ import re
 import threading
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -25,15 +26,15 @@ from loopwright.core.errors import (
 )
 from loopwright.core.storage.columns import as_stored, restored, to_storable
 from loopwright.core.storage.commits import TableVersion, commit_note, read_commit
-from loopwright.core.storage.duck import connect, quote_name, to_arrow
+from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
 from loopwright.core.storage.location import Location
 from loopwright.core.storage.spool import spooled
 from loopwright.core.storage.table_errors import committing, reading
 from loopwright.core.storage.table_files import TableFiles, names_below
+from loopwright.core.storage.table_mirror import TableMirror
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     import duckdb
     from deltalake import CommitProperties
@@ -66,12 +67,18 @@ class TableStore:
 
     Args:
         url: a folder or an object-store URL; tables lie below ``tables/`` there.
+        cache: a folder for copies of a remote store's files; by default a temporary one of this process.
         clock: where commit times come from.
         options: settings for the object store, by delta-rs' names.
     """
 
     def __init__(
-        self, url: str | Path, *, clock: Clock | None = None, options: Mapping[str, str] | None = None
+        self,
+        url: str | Path,
+        *,
+        clock: Clock | None = None,
+        options: Mapping[str, str] | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.location = Location.parse(url).child("tables")
         if self.location.folder is not None and (odd := set(self.location.url) & _IMPOSSIBLE):
@@ -79,6 +86,8 @@ class TableStore:
                 f"Tables cannot lie in '{self.location.url}': its name has {' '.join(sorted(odd))}.",
                 hint="Choose a folder without such signs for the store.",
             )
+        self._mirror = TableMirror(self.location, cache) if self.location.folder is None else None
+        self._folder = self._mirror.folder if self._mirror else Path(self.location.url)
         self._clock = clock or SystemClock()
         self._options = dict(options or {})
         self._handles: dict[str, _Handle] = {}
@@ -199,7 +208,7 @@ class TableStore:
             if name not in snapshot.schema.names:
                 raise UnknownNameError(f"column of table '{table}'", name, snapshot.schema.names)
         chosen = list(columns) if columns is not None else snapshot.schema.names
-        with connect() as con, reading(table, where):
+        with borrowed() as con, reading(table, where):
             self.attach(con, "snapshot", table, version=snapshot.version)
             listed = ", ".join(quote_name(name) for name in chosen)
             relation = con.sql(f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else ""))
@@ -212,14 +221,14 @@ class TableStore:
         It names the version's files, so that the same text gives the same rows until those files are vacuumed.
 
         Raises:
-            StoreError: the version cannot be read as plain local Parquet files; use ``attach``.
+            StoreError: the version is no list of plain Parquet files (another writer's); use ``attach``.
         """
         snapshot = self._snapshot(table, version)
-        if not snapshot.plain:
+        if not snapshot.plain and snapshot.rows:
             raise StoreError(
-                f"Table '{table}' is not a list of plain local Parquet files.", hint="Read it with TableStore.attach."
+                f"Table '{table}' is not a list of plain Parquet files.", hint="Read it with TableStore.attach."
             )
-        return snapshot.select()
+        return self._select(snapshot)
 
     def stream(self, table: str, version: int | None = None) -> pa.RecordBatchReader:
         """Stream a version's rows through delta-rs itself: slower, and right for every table and place."""
@@ -239,9 +248,14 @@ class TableStore:
         snapshot = self._snapshot(table, version)
         if snapshot.plain:
             with reading(table):
-                con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {snapshot.select()}")
+                con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {self._select(snapshot)}")
         else:
             con.register(name, self.stream(table, snapshot.version).read_all())
+
+    def _select(self, snapshot: TableFiles) -> str:
+        if self._mirror is not None:
+            self._mirror.fetch(snapshot.files)
+        return snapshot.select()
 
     def delete(self, table: str, where: str) -> int:
         """Remove the rows for which the condition holds, in one commit, and return how many."""
@@ -355,9 +369,7 @@ class TableStore:
                 return kept
             if not 0 <= wanted <= newest:
                 raise UnknownNameError("version", f"{table}@{wanted}", [f"{table}@{newest}"])
-            snapshot = TableFiles.of(
-                delta if wanted == newest else self._open(table, wanted), self.location.child(table).folder
-            )
+            snapshot = TableFiles.of(delta if wanted == newest else self._open(table, wanted), self._folder / table)
         with self._lock:
             self._snapshots[table, wanted] = snapshot
             while len(self._snapshots) > _KEPT_SNAPSHOTS:
