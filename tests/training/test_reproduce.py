@@ -115,7 +115,7 @@ def test_the_git_state_is_captured(tmp_path: Path) -> None:
 
 
 def test_outside_of_a_repository_there_is_no_commit(tmp_path: Path) -> None:
-    captured = capture_code(lambda train: None, tmp_path)
+    captured = capture_code(print, tmp_path)
     assert (captured.commit, captured.is_dirty) == (None, None)
 
 

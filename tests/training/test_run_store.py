@@ -110,6 +110,7 @@ def test_runs_without_their_process_are_lost(stores: Stores, clock: ManualClock)
 LOG_MANY = """
 import sys
 from pathlib import Path
+from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.training.run import RunStart
 from loopwright.training.run_store import RunStore

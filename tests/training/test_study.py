@@ -48,7 +48,7 @@ SPACE = {"slope": uniform(0.1, 3.0), "depth": integer(1, 9), "kind": choice(["a"
 def study(train: Any, folder: Path, *, trials: int = 12, sampler: Any = "tpe", function: Any = None) -> tuple[Any, Any]:
     folder.mkdir(exist_ok=True)
     declared = search(trials=trials, sampler=sampler, **SPACE)
-    plain = function or (lambda train, params: Line(params.slope))
+    plain = function or (lambda train, params: Line(params.slope))  # noqa: ARG005
     return Study(declared, OBJECTIVE, plain, ("params",), {"fixed": 1}, 5, folder / "journal.jsonl").run(
         train, Spool(folder)
     )
