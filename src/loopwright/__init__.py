@@ -14,9 +14,9 @@ A project is one file with seven declarations, in the order in which data flows:
     loop.workload(...)  # 7 the demand, for the plan
 
 The words: a **dataset** is a named, versioned table with a source and a **contract**; rows that break it go to the
-**quarantine**; a **snapshot** is one version of it. A **feature view** makes features from datasets, keyed by entity and
-event time. A **training set** joins features and **labels** as known at each example's moment, and seals a **holdout**.
-A **run** trains; a **model version** is what it registers; a **verdict** is what the gates say of it. An **alias** such
+**quarantine**; a **snapshot** is one version of it. A **feature view** makes features from datasets, keyed by entity
+and event time. A **training set** joins features and **labels** as known at each example's moment, and seals a
+**holdout**. A **run** trains; a **model version** is what it registers; a **verdict** is what the gates say of it. An **alias** such
 as ``champion`` names a version; a **release** rolls one out. A **prediction** is one answered row, an **outcome** its
 label when that arrives, a **signal** what monitoring saw, a **decision** what the policy concludes, and a **turn** one
 time round the loop.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from loopwright.data.files import files
     from loopwright.data.frame import frame
     from loopwright.data.push import push
-    from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice
+    from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice, no_worse_than_champion
     from loopwright.features.examples import TrainingSet
     from loopwright.features.label import label
     from loopwright.features.split import entities, fraction, latest
@@ -56,7 +56,7 @@ _HOMES = {
     "loopwright.data.files": ("files",),
     "loopwright.data.frame": ("frame",),
     "loopwright.data.push": ("push",),
-    "loopwright.evaluation.gate": ("at_least", "at_most", "beats_champion", "every_slice"),
+    "loopwright.evaluation.gate": ("at_least", "at_most", "beats_champion", "every_slice", "no_worse_than_champion"),
     "loopwright.features.examples": ("TrainingSet",),
     "loopwright.features.label": ("label",),
     "loopwright.features.split": ("entities", "fraction", "latest"),
@@ -98,6 +98,7 @@ __all__ = [
     "log_param",
     "loss_above_reference",
     "new_rows",
+    "no_worse_than_champion",
     "online",
     "push",
     "row_count",

@@ -148,9 +148,9 @@ class Identity:
         fields = ", ".join(f"{quote_name(name)} := {quote_name(name)}" for name in self._columns)
         return to_arrow(
             self._con.sql(
-                f"SELECT {SOURCE}, {ROW}, [{{'check': label, 'column': field, 'value': 'taken'}}] AS reasons, "
+                f"SELECT {SOURCE}, {ROW}, [{{'check': __label, 'column': __field, 'value': 'taken'}}] AS reasons, "
                 f"to_json(struct_pack({fields}))::VARCHAR AS raw FROM staged "
-                f"JOIN (SELECT position, min(label) AS label, min(field) AS field FROM dropped WHERE kind = 'bad' "
-                f"GROUP BY position) ON position = {POSITION} ORDER BY {POSITION}"
+                "JOIN (SELECT position AS __dropped, min(label) AS __label, min(field) AS __field FROM dropped "
+                f"WHERE kind = 'bad' GROUP BY position) ON __dropped = {POSITION} ORDER BY {POSITION}"
             )
         )

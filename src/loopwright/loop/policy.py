@@ -13,13 +13,14 @@ It knows no store and no clock. What it weighs, in this order:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from loopwright.core.durations import format_duration
 from loopwright.loop.triggers import DriftSeen, LossAboveReference, NewRows, Schedule
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from loopwright.loop.model import RetrainPolicy
     from loopwright.loop.triggers import Trigger
 
@@ -34,7 +35,7 @@ class SeenSignal:
     Attributes:
         id: The signal's id.
         check: ``"loss"``, ``"drift"``, ….
-        fresh_rows: Labelled rows that came since the change began.
+        fresh_rows: Labelled rows that came since the signal.
         windows: Windows in a row in which it was seen.
         text: What was seen, in words.
     """
@@ -148,15 +149,18 @@ def _cooldown(policy: RetrainPolicy, past: tuple[PastTurn, ...]) -> timedelta:
         if turn.promoted is not False:
             break
         fruitless += 1
-    return policy.cooldown * 2 ** min(fruitless, _MOST_DOUBLINGS)
+    doubled: int = 2 ** min(fruitless, _MOST_DOUBLINGS)
+    return policy.cooldown * doubled
 
 
 def _reason(trigger: Trigger, situation: Situation) -> Reason | None:
     match trigger:
         case LossAboveReference(fresh_rows=needed):
-            return _from_signals("loss", [s for s in situation.signals if s.check == "loss" and s.fresh_rows >= needed])
+            losses = [signal for signal in situation.signals if signal.check == "loss"]
+            return _from_signals("loss", losses) if any(s.fresh_rows >= needed for s in losses) else None
         case DriftSeen(windows=needed):
-            return _from_signals("drift", [s for s in situation.signals if s.check == "drift" and s.windows >= needed])
+            drifts = [signal for signal in situation.signals if signal.check == "drift"]
+            return _from_signals("drift", drifts) if any(s.windows >= needed for s in drifts) else None
         case NewRows(rows=needed):
             if situation.new_rows >= needed:
                 return Reason("new_rows", f"{situation.new_rows:,} new rows since the last training")
@@ -167,10 +171,9 @@ def _reason(trigger: Trigger, situation: Situation) -> Reason | None:
     return None
 
 
-def _from_signals(trigger: str, signals: list[SeenSignal]) -> Reason | None:
-    if not signals:
-        return None
-    return Reason(trigger, signals[-1].text, tuple(signal.id for signal in signals))
+def _from_signals(trigger: str, signals: list[SeenSignal]) -> Reason:
+    """Answer all signals of one check at once, in the words of the first."""
+    return Reason(trigger, signals[0].text, tuple(signal.id for signal in signals))
 
 
 def _words(reasons: tuple[Reason, ...]) -> str:

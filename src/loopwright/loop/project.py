@@ -1,8 +1,7 @@
-"""The declared project: the object that a user's ``loop.py`` makes, with its seven declarations in the order data flows."""
+"""The declared project: what a user's ``loop.py`` makes, with its seven declarations in the order data flows."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from loopwright.core.durations import parse_duration
@@ -17,6 +16,7 @@ from loopwright.planning.workload import workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     import ibis
 

@@ -61,7 +61,9 @@ def project_digest(project: Path, settings: Settings) -> str:
     return digest_json([__version__, settings.model_dump(mode="json", exclude={"serving_token"}), files])
 
 
-def note_quiet(facts: Facts, loop: Loop, settings: Settings, *, turn_id: str, until: datetime | None, now: datetime) -> bool:
+def note_quiet(
+    facts: Facts, loop: Loop, settings: Settings, *, turn_id: str, until: datetime | None, now: datetime
+) -> bool:
     """Leave a mark that nothing is left to do; return False where a source cannot be listed without the project."""
     sources = []
     for dataset in loop.datasets.values():

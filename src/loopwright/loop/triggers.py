@@ -24,7 +24,7 @@ class Schedule:
 class LossAboveReference:
     """When realised loss is above the reference with the certainty that monitoring guarantees.
 
-    ``fresh_rows`` labelled rows must have come since the change for a training to have something to learn from.
+    ``fresh_rows`` labelled rows must have come since the signal for a training to have something to learn from.
     """
 
     fresh_rows: int = 0
@@ -68,7 +68,7 @@ def schedule(cron: str) -> Schedule:
 
 
 def loss_above_reference(*, fresh_rows: int = 0) -> LossAboveReference:
-    """Begin a turn when realised loss is above the reference, and ``fresh_rows`` labelled rows came since it rose.
+    """Begin a turn when realised loss is above the reference, and ``fresh_rows`` labelled rows came since.
 
     Raises:
         DeclarationError: If ``fresh_rows`` is negative.
@@ -106,11 +106,12 @@ def check_triggers(triggers: Iterable[object]) -> tuple[Trigger, ...]:
     Raises:
         DeclarationError: If one of them is none.
     """
-    checked = tuple(triggers)
-    for trigger in checked:
+    checked: list[Trigger] = []
+    for trigger in triggers:
         if not isinstance(trigger, Schedule | LossAboveReference | NewRows | DriftSeen):
             raise DeclarationError(
                 f"{trigger!r} begins no turn.",
                 hint="Use lw.schedule(…), lw.loss_above_reference(), lw.new_rows(…) or lw.drift_seen().",
             )
-    return checked
+        checked.append(trigger)
+    return tuple(checked)

@@ -1,7 +1,7 @@
 """The record of turns: what began each, its steps with what they made, and how it ended.
 
-A step is named by the key of all that it depends on. A finished step with the same key is never done again: neither when a killed turn
-is resumed, nor by a later turn.
+A step is named by the key of all that it depends on. A finished step with the same key is never done again: neither
+when a killed turn is resumed, nor by a later turn.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class TurnLog:
         """Record how a step ended and what it made; what it made is visible from then on."""
         self._put(turn_id, name, key, status, output=output, error=error)
 
-    def list(self, loop: str, *, limit: int = 50) -> list[TurnRecord]:
+    def latest(self, loop: str, *, limit: int = 50) -> list[TurnRecord]:
         """Return the latest turns, newest first."""
         query = sa.select(turns).where(turns.c.loop == loop).order_by(turns.c.started_at.desc(), turns.c.id.desc())
         with self._facts.read() as connection:
@@ -197,7 +197,7 @@ class TurnLog:
         this = sa.and_(turn_steps.c.turn_id == turn_id, turn_steps.c.name == name)
         with self._facts.write() as connection:
             row = connection.execute(sa.select(turn_steps).where(this)).first()
-            values = {"key": key, "status": status, "output": output or {}, "error": error}
+            values: dict[str, object] = {"key": key, "status": status, "output": output or {}, "error": error}
             if status != "running":
                 values["finished_at"] = now
             if row is not None:

@@ -19,8 +19,8 @@ from loopwright.core.lineage import Ref
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-JSON_OPTION = typer.Option(False, "--json", help="Print JSON for machines.")
-PROJECT_OPTION = typer.Option(Path(), "--project", "-C", help="The project's folder.", show_default="here")
+JSON_OPTION = typer.Option("--json", help="Print JSON for machines.")
+PROJECT_OPTION = typer.Option("--project", "-C", help="The project's folder.", show_default="here")
 
 console = Console(highlight=False, soft_wrap=False)
 
@@ -69,7 +69,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 def _shown(value: object) -> str:
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):

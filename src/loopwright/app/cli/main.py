@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "turns": ("loopwright.app.cli.turns", "List turns and their steps; approve or decline a proposed one."),
     "gc": ("loopwright.app.cli.gc", "Say what could be removed, and remove it."),
 }
+# A verb's shortcut is asked first; it answers the frequent, empty case without loading the verb.
+SHORTCUTS = {"run": "loopwright.app.cli.nothing_new"}
 
 
 def build(verb: str | None) -> typer.Typer:
@@ -66,7 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in given if not word.startswith("-")), None)
-    sys.exit(_guarded(lambda: build(verb)(args=given, prog_name="loopwright")))
+    sys.exit(_guarded(lambda: _dispatch(verb, given)))
+
+
+def _dispatch(verb: str | None, arguments: list[str]) -> None:
+    if verb in SHORTCUTS and arguments[0] == verb and importlib.import_module(SHORTCUTS[verb]).answers(arguments):
+        return
+    build(verb)(args=arguments, prog_name="loopwright")
 
 
 def _guarded(action: Callable[[], object]) -> int:
@@ -91,19 +99,16 @@ def _guarded(action: Callable[[], object]) -> int:
     return 0
 
 
-def _root(
-    *,
-    version: bool = typer.Option(
-        False, "--version", help="Show the version.", is_eager=True, callback=lambda v: _version(v)
-    ),
-) -> None:
-    del version
-
-
-def _version(wanted: bool) -> None:  # noqa: FBT001 - the shape of an option's callback
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"loopwright {__version__}")
         raise typer.Exit
+
+
+def _root(
+    *, version: bool = typer.Option(False, "--version", help="Show the version.", is_eager=True, callback=_version)
+) -> None:
+    del version
 
 
 def _unloaded() -> None:

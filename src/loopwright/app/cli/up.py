@@ -1,0 +1,31 @@
+"""``loopwright up``: serve, watch, schedule and turn until stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopwright.app.cli.console import PROJECT_OPTION, console
+from loopwright.core.clock import SystemClock
+from loopwright.core.settings import Settings
+from loopwright.loop.daemon import Supervisor
+from loopwright.loop.loading import find_project, load_loop
+
+
+def command(
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    tick: Annotated[float, typer.Option(help="Seconds between two looks of the controller.")] = 2.0,
+) -> None:
+    """Serve, watch, schedule and turn until stopped."""
+    folder = find_project(project)
+    loop = load_loop(folder)
+    settings = Settings.load(folder)
+    deployed = [name for name, model in loop.models.items() if model.online is not None]
+    roles = ("server", "controller") if deployed else ("controller",)
+    for name in deployed:
+        console.print(f"POST http://{settings.serving_host}:{settings.serving_port}/predict/{name}")
+    console.print("Stop with Ctrl+C; what is in flight is finished first.")
+    Supervisor(folder, SystemClock(), console.print, roles=roles, tick_s=tick).run()  # type: ignore[arg-type]
+    console.print("Stopped. Nothing is lost; `loopwright up` goes on from here.")

@@ -1,0 +1,46 @@
+"""When time alone brings work: the next label that matures, the next schedule that is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loopwright.core.storage.duck import connect, quote_name
+from loopwright.loop.schedule import next_due
+from loopwright.loop.triggers import Schedule
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from loopwright.features.label import Label
+    from loopwright.loop.project import Loop
+    from loopwright.workspace import Workspace
+
+
+def next_work_at(loop: Loop, workspace: Workspace) -> datetime | None:
+    """Return the next moment at which a turn would find work though no data came; None for never."""
+    now = workspace.stores.clock.now()
+    moments = [_next_maturity(workspace, model.label, now) for model in loop.models.values()]
+    moments += [
+        next_due(trigger.cron, now)
+        for model in loop.models.values()
+        if model.retrain is not None
+        for trigger in model.retrain.on
+        if isinstance(trigger, Schedule)
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _next_maturity(workspace: Workspace, label: Label, now: datetime) -> datetime | None:
+    dataset = label.dataset
+    if dataset.event_time is None or dataset.name not in workspace.data.names():
+        return None
+    snapshot = workspace.data.snapshot(dataset.name)
+    event_time = quote_name(dataset.event_time)
+    with connect() as connection:
+        workspace.data.attach(connection, "rows", snapshot)
+        row = connection.execute(
+            f"SELECT min({event_time}) FROM rows WHERE {quote_name(label.name)} IS NOT NULL AND {event_time} > ?",
+            [now - label.arrives_after],
+        ).fetchone()
+    newest: datetime | None = None if row is None else row[0]
+    return None if newest is None else newest + label.arrives_after

@@ -1,0 +1,43 @@
+"""The serving process of ``up``: ``python -m loopwright.loop.server_process PROJECT PARENT_PID``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from loopwright.core.errors import LoopwrightError
+from loopwright.core.settings import Settings
+from loopwright.core.storage.stores import open_stores
+from loopwright.loop.loading import load_loop
+from loopwright.serving.model_source import RegistrySource
+from loopwright.serving.server import ServerPlan, serve
+
+
+def serve_project(project: Path, *, parent_pid: int | None = None, port: int | None = None) -> None:
+    """Serve the project's deployed models until SIGTERM, or until the parent process ends."""
+    settings = Settings.load(project)
+    stores = open_stores(settings)
+    models = {name: model.online for name, model in load_loop(project).models.items() if model.online is not None}
+    plan = ServerPlan(
+        models=models,
+        host=settings.serving_host,
+        port=settings.serving_port if port is None else port,
+        tokens=() if settings.serving_token is None else (settings.serving_token,),
+        state_file=settings.home / "server.json",
+        parent_pid=parent_pid,
+    )
+    serve(stores, RegistrySource(stores), plan)
+
+
+def main() -> int:
+    """Serve, and end with the exit code of what went wrong."""
+    try:
+        serve_project(Path(sys.argv[1]), parent_pid=int(sys.argv[2]))
+    except LoopwrightError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
