@@ -35,7 +35,7 @@ class Version:
 
 
 class NonceModel:
-    """Answers ``x + 1000 * version``; raises on -1, sleeps x - 5000 ms above 5000."""
+    """Answers ``x + 1000 * version``; raises on -1, sleeps x - 5000 ms above 5000; slow in versions above 100."""
 
     form = "onnx"
 
@@ -50,6 +50,8 @@ class NonceModel:
         x = np.asarray(rows["x"], dtype=np.float64)
         if np.any(x == -1):
             raise ZeroDivisionError("minus one")
+        if self.number > 100:
+            time.sleep(0.002)
         if x.max(initial=0) >= 5000:
             time.sleep((x.max() - 5000) / 1000)
         return Outputs("regression", x + 1000 * self.number + (0.5 if self.broken else 0))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from loopwright.serving.shadow import ShadowRunner
 
 _OVERLOAD_RETRY_S = 1.0
+_SLOW_INLINE_S = 0.005  # the features are part of it: decoding an image is not in the warm-up's timing
+_SLOW_INLINE_CALLS = 16
 
 
 @dataclass
@@ -42,11 +44,20 @@ class Slot:
             warm-up's timing);
             0 sends all to the executor.
         lock: Held while the version computes: calls of one version never overlap.
+        slow_calls: Calls on the event loop that took longer than they should.
     """
 
     predictor: Predictor
     inline_rows: int
     lock: threading.Lock = field(default_factory=threading.Lock)
+    slow_calls: int = 0
+
+    def note(self, seconds: float) -> None:
+        """Hear how long a call on the event loop took; a version that is slow again and again goes to the executor."""
+        if seconds > _SLOW_INLINE_S:
+            self.slow_calls += 1
+            if self.slow_calls >= _SLOW_INLINE_CALLS:
+                self.inline_rows = 0
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,7 @@ class Endpoint:
                     answers = slot.predictor.predict_many(call.rows)
                 finally:
                     slot.lock.release()
+                slot.note(self._clock.monotonic() - entry.began)
             else:
                 answers = await self._on_executor(slot, call)
         except RequestError as error:

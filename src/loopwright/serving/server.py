@@ -192,6 +192,7 @@ class Server:
             with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
                 runner.run(self._serve(server, sock, port))
         finally:
+            gc.unfreeze()
             self._stop.set()
             for thread in threads:
                 thread.join(timeout=10)
