@@ -129,8 +129,8 @@ def row_count(*, at_least: int | None = None, at_most: int | None = None, on_fai
 def expect(expression: str, *, name: str | None = None, on_failure: OnFailure = "quarantine") -> Expect:
     """Declare an SQL expression over the columns of one row, such as ``expect("picked_at <= delivered_at")``.
 
-    A row fails where it is false. Where it is unknown (a value is missing, or it cannot be computed, as 1 / 0) the
-    row passes, as with CHECK in SQL. The names in it are judged at the first ingest.
+    A row fails where it is false. Where it is unknown (a value is missing, or a cast in it fails) the row
+    passes, as with CHECK in SQL. The names in it are judged at the first ingest.
     """
     if not isinstance(expression, str) or not expression.strip():
         raise ContractError("expect() needs an SQL expression such as 'a <= b'.")

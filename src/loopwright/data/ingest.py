@@ -173,7 +173,7 @@ class Ingest:
         metadata = {"ingest_id": identity}
         refused = {str(k): str(v) for k, v in _mapping(manifest["refused"]).items()}
         arrived = str(manifest["now"])
-        with connect(temp_folder=self.stage.folder / "spill") as con:
+        with connect(threads=1, temp_folder=self.stage.folder / "spill") as con:  # one thread keeps the rows' order
             bad = self._bad_rows(refused)
             if bad is not None:
                 query = f"SELECT *, '{arrived}'::TIMESTAMPTZ AS _arrived_at, '{identity}' AS _ingest_id FROM ({bad})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from loopwright.data.contract import Contract
 
 REASONS_TYPE = pa.list_(pa.struct([("check", pa.string()), ("column", pa.string()), ("value", pa.string())]))
+_INDEX = "__index"
 CARRIED = ("_source", ROW)
 PAYLOAD_DEFECT = "__payload_"  # with the column's name: why its bytes are no payload
 
@@ -103,7 +105,7 @@ class Judge:
         Raises:
             ContractError: If an expression of the contract cannot be computed from the columns.
         """
-        batch = plain(batch)
+        batch = plain(batch).combine_chunks()
         raw_names = [name for name in batch.column_names if not name.startswith("__") and name not in CARRIED]
         self._infer(batch, raw_names, is_text=is_text)
         names = raw_names + [item.name for item in self._contract.columns if item.name not in raw_names]
@@ -112,8 +114,9 @@ class Judge:
             if name not in batch.column_names:
                 batch = batch.append_column(name, pa.nulls(batch.num_rows, pa.string()))
         kinds = {name: batch.schema.field(name).type for name in names}
+        batch = batch.append_column(_INDEX, pa.array(np.arange(batch.num_rows)))
         self._con.register("raw", batch)
-        defects = {name for name in batch.column_names if name.startswith("__")}
+        defects = {name for name in batch.column_names if name.startswith("__")} - {_INDEX}
         rules = self._rules(columns, kinds, defects)
         table = self._query(names, kinds, rules, defects)
         return self._split(batch, table, names, rules)
@@ -205,16 +208,20 @@ class Judge:
     def _query(
         self, names: list[str], kinds: Mapping[str, pa.DataType], rules: list[Rule], defects: set[str]
     ) -> pa.Table:
-        inner = list(CARRIED)
+        inner = [*CARRIED, _INDEX]
         for index, name in enumerate(names):
             raw = f"raw.{quote_name(name)}"
             target = self._target(name)
             inner.append(f"{cast_sql(raw, kinds[name], target)} AS {quote_name(name)}")
             inner.append(f"({present_sql(raw, kinds[name], target)}) AS __present_{index}")
         inner += [f"raw.{quote_name(name)}" for name in defects]
-        outer = [*CARRIED, *[quote_name(name) for name in names]]
+        outer = [*CARRIED, _INDEX, *[quote_name(name) for name in names]]
         outer += [f"coalesce({rule.failed}, false) AS __failed_{index}" for index, rule in enumerate(rules)]
-        return to_arrow(self._con.sql(f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM raw)"))
+        table = to_arrow(self._con.sql(f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM raw)"))
+        index = table[_INDEX].to_numpy()
+        if bool((index[1:] > index[:-1]).all()):
+            return table
+        return table.take(pa.array(np.argsort(index)))  # threads may finish out of order
 
     def _split(self, batch: pa.Table, table: pa.Table, names: list[str], rules: list[Rule]) -> Judged:
         counts = {index: pc.sum(table[f"__failed_{index}"]).as_py() or 0 for index in range(len(rules))}

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import gzip
 import io
+from collections import deque
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEAD_BYTES = 1 << 20
+_Broken = tuple[int, str, str]  # row, reason, text
 
 
 def read_file(path: Path, source: FilesSource) -> Iterator[pa.Table]:
@@ -115,7 +117,10 @@ def _read_csv(path: Path, source: FilesSource) -> Iterator[pa.Table]:
     delimiter = source.delimiter or _delimiter(text, path)
     names = next(csv.reader(io.StringIO(text), delimiter=delimiter))
     check_header(names)
-    broken: list[tuple[int, str, str]] = []
+    if len(head) < _HEAD_BYTES and len(text.strip("\r\n").splitlines()) == 1:
+        yield numbered(pa.table({name: pa.array([], pa.string()) for name in names}), 0)
+        return
+    broken: deque[_Broken] = deque()
 
     def note(row: pacsv.InvalidRow) -> str:
         reason = f"{row.actual_columns} fields where the header has {row.expected_columns}"
@@ -138,21 +143,30 @@ def _read_csv(path: Path, source: FilesSource) -> Iterator[pa.Table]:
                 quoted_strings_can_be_null=False,
             ),
         )
-        position, taken = 0, 0
+        position = 0
         while True:
             try:
                 batch = reader.read_next_batch()
             except StopIteration:
                 break
-            fresh = broken[taken:]
-            taken = len(broken)
-            yield _csv_batch(batch, position, fresh)
-            position += batch.num_rows + len(fresh)
-        if len(broken) > taken:
-            yield _csv_batch(reader.schema.empty_table(), position, broken[taken:])
+            inside = _broken_inside(broken, position, batch.num_rows)
+            yield _csv_batch(batch, position, inside)
+            position += batch.num_rows + len(inside)
+        if broken or position == 0:
+            yield _csv_batch(reader.schema.empty_table(), position, list(broken))
 
 
-def _csv_batch(batch: pa.RecordBatch | pa.Table, position: int, broken: list[tuple[int, str, str]]) -> pa.Table:
+def _broken_inside(broken: deque[_Broken], position: int, rows: int) -> list[_Broken]:
+    """Take the broken rows that lie among the ``rows`` good ones from ``position`` on; the reader is blocks ahead."""
+    end = position + rows
+    inside = []
+    while broken and broken[0][0] < end:
+        inside.append(broken.popleft())
+        end += 1
+    return inside
+
+
+def _csv_batch(batch: pa.RecordBatch | pa.Table, position: int, broken: list[_Broken]) -> pa.Table:
     """Decode a block and give its rows the numbers they have in the file, broken ones counted."""
     defects: dict[int, str] = {}
     columns = [_decoded(name, batch.column(name), defects) for name in batch.schema.names]
