@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -129,8 +130,6 @@ class RunningServer:
 
 def select_pause() -> None:
     """Let the other process have the processor; waits are for conditions, never for times."""
-    import select
-
     select.select([], [], [], 0.005)
 
 

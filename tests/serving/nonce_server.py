@@ -1,6 +1,7 @@
 """A real server process on small models, for tests: ``python nonce_server.py <folder> <options as JSON>``.
 
-A version answers ``x + 1000 * version``, so an answer shows which version computed it. What is in force stands in ``target.json``.
+A version answers ``x + 1000 * version``, so an answer shows which version computed it. What is in force stands in
+``target.json``.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import pyarrow as pa
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.evaluation.outputs import Outputs
-from loopwright.features.assembly import FeatureAssembly
+from loopwright.features.assembly import Assembled, FeatureAssembly
 from loopwright.features.field import Field
-from loopwright.features.request import RequestField
+from loopwright.features.request import RequestField, read_field
 from loopwright.registry.golden import Golden
 from loopwright.registry.signature import OutputSpec, Signature
 from loopwright.serving.deploy import OnlineDeployment
@@ -89,10 +90,7 @@ class BrightnessAssembly(FeatureAssembly):
     def __init__(self) -> None:
         super().__init__((RequestField("image", "image"),), (Field("brightness", "float64"),))
 
-    def assemble(self, rows, online=None, now=None):
-        from loopwright.features.assembly import Assembled
-        from loopwright.features.request import read_field
-
+    def assemble(self, rows, online=None, now=None):  # noqa: ARG002 - the signature of every assembly
         payloads = read_field(rows, self.inputs[0])
         means = np.array([float(np.mean(list(payload) or [0])) for payload in payloads])
         return Assembled(self.fields, {"brightness": means}, ())
@@ -135,7 +133,7 @@ class FileSource:
             return ImageModel()
         return NonceModel(int(number), broken=int(number) in self._document().get("broken", []))
 
-    def refuse(self, model: str, version_id: str, reason: str) -> None:
+    def refuse(self, model: str, version_id: str, reason: str) -> None:  # noqa: ARG002
         self.refused.write_text(f"{version_id}: {reason}")
 
 
@@ -144,7 +142,7 @@ def main() -> None:
     options = json.loads(sys.argv[2])
     stores = open_stores(Settings.load(folder, environ={}))
     deployment = OnlineDeployment(**options.pop("deployment", {}))
-    models = {name: deployment for name in options.pop("models", [MODEL])}
+    models = dict.fromkeys(options.pop("models", [MODEL]), deployment)
     plan = ServerPlan(
         models=models,
         state_file=folder / "serving.json",

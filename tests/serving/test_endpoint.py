@@ -135,7 +135,7 @@ def test_a_shadow_answers_with_the_champion_and_logs_both_under_one_id(make_endp
 def test_a_shadow_that_fails_is_evidence_and_no_failure(make_endpoint, make_slot):
     parts = make_endpoint()
     parts.endpoint.active = Active(Routing(1, 2, "shadow", salt="s"), make_slot(1), make_slot(2))
-    parts.endpoint.active.challenger.predictor.loaded.predict = lambda rows: 1 / 0
+    parts.endpoint.active.challenger.predictor.loaded.predict = lambda _: 1 / 0
     assert asyncio.run(parts.endpoint.answer(call(3))).version == 1
     parts.shadow.close()
     assert [(row.route, row.status) for row in logged(parts)] == [("champion", 200), ("shadow", 500)]

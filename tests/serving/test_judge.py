@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -128,7 +130,5 @@ def test_disagreement_is_reported_and_bounded():
 
 
 def test_evidence_is_json():
-    import json
-
     json.dumps(evidence(arm(10), arm(10, 1, [3.0])).to_json())
     json.dumps(judge(evidence(arm(10), arm(10)), PLAN).to_json())

@@ -121,6 +121,6 @@ def test_nothing_breaks_the_reader(document):
     try:
         request = read_request(document, INPUTS)
     except RequestError as error:
-        assert error.status in (400, 413)
+        assert error.status in (400, 413)  # noqa: PT017 - either answer is right, a crash is not
     else:
         assert request.rows

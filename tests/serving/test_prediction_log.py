@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -157,9 +159,6 @@ class Accounting(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-        from pathlib import Path
-
         self.folder = tempfile.TemporaryDirectory()
         clock = SystemClock()
         self.log = PredictionLog(Path(self.folder.name), "m", clock=clock, ids=Ids(clock), rotate_bytes=500)
