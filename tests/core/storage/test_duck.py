@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from loopwright.core.storage.duck import connect, quote_name, quote_text, to_arrow
+from loopwright.core.storage.duck import borrowed, connect, quote_name, quote_text, to_arrow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +50,26 @@ def test_quotes() -> None:
     with connect() as con:
         table = to_arrow(con.sql(f"SELECT {quote_text(text)} AS {quote_name(name)}"))
     assert table.to_pydict() == {name: [text]}
+
+
+def test_borrowers_do_not_see_each_other() -> None:
+    with borrowed() as one, borrowed() as other:
+        one.execute("CREATE TEMP VIEW v AS SELECT 1 AS n")
+        one.register("t", pa.table({"n": [2]}))
+        one.execute("SET TimeZone = 'Europe/Vienna'")
+        for name in ("v", "t"):
+            with pytest.raises(duckdb.CatalogException):
+                other.sql(f"SELECT * FROM {name}")
+        assert other.sql("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
+    with borrowed() as con:
+        assert con.sql("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
+
+
+def test_threads_borrow_at_once() -> None:
+    def total(number: int) -> int:
+        with borrowed() as con:
+            con.register("t", pa.table({"n": range(number)}))
+            return int(con.sql("SELECT sum(n) FROM t").fetchall()[0][0])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(total, range(1, 40))) == [n * (n - 1) // 2 for n in range(1, 40)]

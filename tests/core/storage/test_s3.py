@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -19,8 +18,13 @@ from loopwright.core.storage.conformance.table_store import TableStoreConformanc
 from loopwright.core.storage.payloads import PayloadStore
 from loopwright.core.storage.tables import TableStore
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 URL = os.environ.get("LOOPWRIGHT_TEST_S3_URL")
-pytestmark = pytest.mark.skipif(not URL, reason="LOOPWRIGHT_TEST_S3_URL names no bucket")
+if not URL:
+    pytest.skip("LOOPWRIGHT_TEST_S3_URL names no bucket", allow_module_level=True)
 
 
 @pytest.fixture

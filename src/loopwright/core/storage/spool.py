@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+from loopwright.core.storage.table_errors import committing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +37,9 @@ def spooled(data: pa.Table | pa.RecordBatchReader, *, in_memory_bytes: int = _IN
     with tempfile.TemporaryDirectory(prefix="loopwright-spool-") as folder:
         path = Path(folder) / "rows.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, data.schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-            batches.clear()
-            for batch in data:
-                writer.write_batch(batch)
+            for batch in itertools.chain(batches, data):
+                with committing(f"keep rows in '{folder}'"):  # an error of the stream itself stays as it is
+                    writer.write_batch(batch)
+        batches.clear()
         with pa.memory_map(str(path)) as source:
             yield pa.ipc.open_file(source).read_all()

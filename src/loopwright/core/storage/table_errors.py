@@ -28,7 +28,8 @@ def reading(table: str, where: str | None = None) -> Iterator[None]:
     except (duckdb.IOException, duckdb.InvalidInputException, pa.ArrowInvalid) as error:
         first = str(error).split("\n", 1)[0]
         raise StoreCorruptError(
-            f"A file of table '{table}' is missing or damaged: {first}", hint="Restore it from a backup."
+            f"A file of table '{table}' is missing or damaged: {first}",
+            hint="Restore it from a backup, or read a newer version if a vacuum removed it.",
         ) from error
 
 

@@ -34,12 +34,14 @@ from loopwright.core.storage.table_files import TableFiles, names_below
 from loopwright.core.storage.table_mirror import TableMirror
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import duckdb
     from deltalake import CommitProperties
 
     from loopwright.core.clock import Clock
+
+__all__ = ["TableStore", "TableVersion"]
 
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
 _IMPOSSIBLE = set("[]^|%\\\\")  # delta-rs cannot open a folder with these in its name
@@ -54,9 +56,6 @@ class _Handle:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.table: DeltaTable | None = None
-
-
-__all__ = ["TableStore", "TableVersion"]
 
 
 class TableStore:
@@ -118,35 +117,28 @@ class TableStore:
             DeclarationError: a column's values do not fit the table's type, or no table can hold its type.
             StoreFullError: no space is left; the table is unchanged.
         """
-        _check_name(table)
         handle = self._handle(table)
-        with handle.lock, spooled(data) as rows, committing(f"append to table '{table}'"):
-            for _ in range(_ATTEMPTS):
-                delta = self._current(table, handle)
-                if delta is None:
-                    delta = self._create(table, handle, to_storable(rows, table=table, existing=None).schema)
-                if transaction is not None:
-                    done = delta.transaction_version(transaction[0])
-                    if done is not None and done >= transaction[1]:
-                        return self._version_of(delta, transaction)
-                storable = to_storable(rows, table=table, existing=restored(pa.schema(delta.schema().to_arrow())))
-                try:
-                    write_deltalake(
-                        delta,
-                        storable,
-                        mode="append",
-                        schema_mode="merge",
-                        commit_properties=self._commit(transaction, metadata),
-                        post_commithook_properties=_KEEP_LOGS,
-                    )
-                except CommitFailedError:
-                    handle.table = None
-                    continue
-                return delta.version()
-        raise StoreBusyError(
-            f"Table '{table}' changed under {_ATTEMPTS} attempts to append to it.",
-            hint="Try again, with fewer writers.",
-        )
+
+        def write() -> int:
+            delta = self._current(table, handle)
+            if delta is None:
+                delta = self._create(table, handle, to_storable(rows, table=table, existing=None).schema)
+            if transaction is not None:
+                done = delta.transaction_version(transaction[0])
+                if done is not None and done >= transaction[1]:
+                    return self._version_of(delta, transaction)
+            write_deltalake(
+                delta,
+                to_storable(rows, table=table, existing=restored(pa.schema(delta.schema().to_arrow()))),
+                mode="append",
+                schema_mode="merge",
+                commit_properties=self._commit(transaction, metadata),
+                post_commithook_properties=_KEEP_LOGS,
+            )
+            return delta.version()
+
+        with spooled(data) as rows:
+            return self._committed(f"append to table '{table}'", handle, write)
 
     def transaction(self, table: str, app_id: str) -> int | None:
         """Return the last number the application committed to the table, or None (also when there is no table)."""
@@ -252,44 +244,29 @@ class TableStore:
         else:
             con.register(name, self.stream(table, snapshot.version).read_all())
 
-    def _select(self, snapshot: TableFiles) -> str:
-        if self._mirror is not None:
-            self._mirror.fetch(snapshot.files)
-        return snapshot.select()
-
     def delete(self, table: str, where: str) -> int:
-        """Remove the rows for which the condition holds, in one commit, and return how many."""
+        """Remove the rows for which the condition (SQL over the table's columns) holds, in one commit; say how many."""
         handle = self._handle(table)
-        with handle.lock, committing(f"delete from table '{table}'"):
-            for _ in range(_ATTEMPTS):
-                delta = self._required(table, handle)
-                try:
-                    result = delta.delete(
-                        where, commit_properties=self._commit(), post_commithook_properties=_KEEP_LOGS
-                    )
-                except CommitFailedError:
-                    handle.table = None
-                    continue
-                return int(result["num_deleted_rows"] or 0)
-        raise StoreBusyError(
-            f"Table '{table}' changed under {_ATTEMPTS} attempts to delete from it.", hint="Try again."
-        )
+
+        def remove() -> int:
+            result = self._required(table, handle).delete(
+                where, commit_properties=self._commit(), post_commithook_properties=_KEEP_LOGS
+            )
+            return int(result["num_deleted_rows"] or 0)
+
+        return self._committed(f"delete from table '{table}'", handle, remove)
 
     def compact(self, table: str) -> int:
         """Merge small files into large ones, in one commit, and return how many files went; rows stay the same."""
         handle = self._handle(table)
-        with handle.lock, committing(f"compact table '{table}'"):
-            for _ in range(_ATTEMPTS):
-                delta = self._required(table, handle)
-                try:
-                    result = delta.optimize.compact(
-                        commit_properties=self._commit(), post_commithook_properties=_KEEP_LOGS
-                    )
-                except CommitFailedError:
-                    handle.table = None
-                    continue
-                return int(result["numFilesRemoved"])
-        raise StoreBusyError(f"Table '{table}' changed under {_ATTEMPTS} attempts to compact it.", hint="Try again.")
+
+        def merge() -> int:
+            result = self._required(table, handle).optimize.compact(
+                commit_properties=self._commit(), post_commithook_properties=_KEEP_LOGS
+            )
+            return int(result["numFilesRemoved"])
+
+        return self._committed(f"compact table '{table}'", handle, merge)
 
     def vacuum(self, table: str, keep: timedelta, *, dry_run: bool) -> list[str]:
         """Remove the files no version younger than ``keep`` needs, and return their names; older versions go with them.
@@ -307,6 +284,18 @@ class TableStore:
                 full=True,
                 post_commithook_properties=_KEEP_LOGS,
             )
+
+    def _committed(self, doing: str, handle: _Handle, work: Callable[[], int]) -> int:
+        """Do the work, and again from the newest version where another commit came in between."""
+        with handle.lock, committing(doing):
+            for _ in range(_ATTEMPTS):
+                try:
+                    return work()
+                except CommitFailedError:
+                    handle.table = None
+        raise StoreBusyError(
+            f"Could not {doing}: it changed under {_ATTEMPTS} attempts.", hint="Try again, with fewer writers."
+        )
 
     def _handle(self, table: str) -> _Handle:
         _check_name(table)
@@ -375,6 +364,11 @@ class TableStore:
             while len(self._snapshots) > _KEPT_SNAPSHOTS:
                 self._snapshots.pop(next(iter(self._snapshots)))
         return snapshot
+
+    def _select(self, snapshot: TableFiles) -> str:
+        if self._mirror is not None:
+            self._mirror.fetch(snapshot.files)
+        return snapshot.select()
 
     def _commit(
         self, transaction: tuple[str, int] | None = None, metadata: Mapping[str, str] | None = None
