@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from loopwright.core.errors import TrainingError
 from loopwright.training.code import restore_code
 from loopwright.training.environment import capture_environment, differences
+from loopwright.training.estimators.choice import PICKLED
 from loopwright.training.job import RunResult, TrainingJob
 from loopwright.training.process import Limits
 from loopwright.training.run_store import RunStore
@@ -57,7 +58,7 @@ def reproduce(
         run_id: The run, or the beginning of its id.
         training_set: The run's training set, built again from its snapshots.
         on_progress: As for `Trainer.train`.
-        trust: The model's declaration allows a pickle.
+        trust: The model's declaration allows a pickle. A run that made one with this trust is repeated with it.
 
     Raises:
         UnknownNameError: There is no such run.
@@ -82,7 +83,7 @@ def reproduce(
         params=run.params,
         seed=run.seed,
         limits=Limits(**run.start.limits),
-        trust=trust,
+        trust=trust or run.model_file.format == PICKLED.name,
         cause=f"reproduces {run.id}",
     )
     result = Trainer(stores).train(job, on_progress)

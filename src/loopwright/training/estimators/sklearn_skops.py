@@ -97,6 +97,10 @@ def is_safe(name: str) -> bool:
     Safe are classes of numpy, scipy, scikit-learn, XGBoost and LightGBM, NumPy's ufuncs, and scikit-learn's scoring,
     kernel and preprocessing functions. Other functions of these packages are not: some of them run code or read files.
 
+    Trees are among the safe classes: they hold no code. But scikit-learn follows the indices in a tree without checking
+    their bounds (scikit-learn pull request 34558), so a file made to do harm can crash the process that predicts with
+    it. skops therefore asks for trees by name; here the whole file of a model from elsewhere has to be vouched for.
+
     >>> is_safe("sklearn.tree._tree.Tree"), is_safe("builtins.eval"), is_safe("numpy.testing.runstring")
     (True, False, False)
     """
