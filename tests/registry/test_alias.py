@@ -17,8 +17,9 @@ from loopwright.core.errors import (
     RefusedError,
     UnknownNameError,
 )
-from loopwright.registry.alias import Aliases, AliasMove, Override
+from loopwright.registry.alias import Aliases, Override
 from loopwright.registry.registry import Registry
+from loopwright.registry.trail import AliasMove
 
 ANNA = Override("anna", "the gate is down and the old one answers nonsense")
 

@@ -6,13 +6,14 @@ trains and never answers a request.
 
 from __future__ import annotations
 
-from loopwright.registry.alias import CHALLENGER, CHAMPION, Aliases, AliasMove, Override
+from loopwright.registry.alias import CHALLENGER, CHAMPION, Aliases, Override
 from loopwright.registry.candidate import Candidate
 from loopwright.registry.compiled import CompiledForm
 from loopwright.registry.golden import Golden
 from loopwright.registry.package import LoadedModel
 from loopwright.registry.registry import Registry
 from loopwright.registry.signature import OutputSpec, Signature
+from loopwright.registry.trail import AliasMove
 from loopwright.registry.version import ModelVersion
 
 __all__ = [

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from loopwright.core.errors import RefusedError, StoreBusyError, UnknownNameError
 from loopwright.core.lineage import Ref
-from loopwright.registry.alias import aliases
 from loopwright.registry.compile import compile_model
 from loopwright.registry.golden import Golden, choose_rows, rows_of
 from loopwright.registry.native import NativeModel, Predicts
 from loopwright.registry.package import LoadedModel
 from loopwright.registry.signature import Signature, output_spec
+from loopwright.registry.trail import aliases
 from loopwright.registry.trust import vouch
 from loopwright.registry.version import ModelVersion, model_versions, version_of_row
 from loopwright.training.estimators.choice import load_model
