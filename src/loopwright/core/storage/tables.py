@@ -24,7 +24,7 @@ from loopwright.core.errors import (
     StoreError,
     UnknownNameError,
 )
-from loopwright.core.storage.columns import as_stored, restored, to_storable
+from loopwright.core.storage.columns import as_stored, parquet_properties, restored, to_storable
 from loopwright.core.storage.commits import TableVersion, commit_note, read_commit
 from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
 from loopwright.core.storage.location import Location
@@ -127,11 +127,13 @@ class TableStore:
                 done = delta.transaction_version(transaction[0])
                 if done is not None and done >= transaction[1]:
                     return self._version_of(delta, transaction)
+            storable = to_storable(rows, table=table, existing=restored(pa.schema(delta.schema().to_arrow())))
             write_deltalake(
                 delta,
-                to_storable(rows, table=table, existing=restored(pa.schema(delta.schema().to_arrow()))),
+                storable,
                 mode="append",
                 schema_mode="merge",
+                writer_properties=parquet_properties(storable.schema),
                 commit_properties=self._commit(transaction, metadata),
                 post_commithook_properties=_KEEP_LOGS,
             )
@@ -377,9 +379,10 @@ class TableStore:
 
     def _version_of(self, delta: DeltaTable, transaction: tuple[str, int]) -> int:
         """Find the version that committed a transaction; the newest one where its commit names a later number."""
-        for entry in delta.history():
-            if (commit := read_commit(entry)).transaction == transaction:
-                return commit.version
+        for newest in (32, 1024, None):  # most repeats are recent, and a long history takes long to read
+            for entry in delta.history(newest):
+                if (commit := read_commit(entry)).transaction == transaction:
+                    return commit.version
         return delta.version()
 
 
