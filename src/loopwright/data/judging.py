@@ -172,7 +172,7 @@ class Judging:
         extra = judge.extra_columns(columns)
         if extra:
             raise UnreadableUnitError(f"the contract is strict and does not name the column {', '.join(extra)}")
-        absent = judge.missing_columns(columns)
+        absent = judge.missing_columns(columns) if unit.has_header else []
         if absent:
             self._missing[unit.name] = (absent, columns)
             try:

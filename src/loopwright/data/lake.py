@@ -95,7 +95,7 @@ class Lake:
             ingest.recover()
             ingest.stage.begin()
             name = f"push:{batch_id or self._stores.ids.new()}"
-            plan = plan_frame(rows, {}, name=name)
+            plan = plan_frame(rows, {}, name=name, has_header=False)
             with self._stores.facts.read() as connection:
                 before = connection.execute(
                     sa.select(source_units.c.digest, ingests.c.report)

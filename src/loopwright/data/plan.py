@@ -22,7 +22,7 @@ from loopwright.core.errors import SourceError
 from loopwright.core.hashing import digest_file
 from loopwright.data.arrow import digest_table, to_table
 from loopwright.data.listing import has_wildcard, is_url, list_files, split_url
-from loopwright.data.tabular import is_text_format, read_file
+from loopwright.data.tabular import has_header_format, is_text_format, read_file
 from loopwright.data.unit import BATCH_ROWS, ROW, Unit, numbered
 
 if TYPE_CHECKING:
@@ -101,14 +101,13 @@ def plan_files(source: FilesSource, project: Path, known: Mapping[str, Known], *
     return plan
 
 
-def plan_frame(data: Frame, known: Mapping[str, Known], *, name: str | None = None) -> Plan:
+def plan_frame(data: Frame, known: Mapping[str, Known], *, name: str | None = None, has_header: bool = True) -> Plan:
     """Plan the reading of a table in memory; content that was read before gives an empty plan."""
     table = to_table(data)
     digest = digest_table(table)
     unit_name = name or f"frame:{digest[:16]}"
     if unit_name in known:
         return Plan()
-    is_text = False
 
     def batches() -> Iterator[pa.Table]:
         first = 0
@@ -118,7 +117,7 @@ def plan_frame(data: Frame, known: Mapping[str, Known], *, name: str | None = No
         if first == 0:
             yield numbered(table, 0)
 
-    return Plan(units=[Unit(unit_name, digest, table.nbytes, 0, batches, is_text)])
+    return Plan(units=[Unit(unit_name, digest, table.nbytes, 0, batches, has_header=has_header)])
 
 
 def nothing_there(pattern: str, project: Path) -> SourceError:
@@ -177,7 +176,8 @@ def _file_unit(one: Listed, path: Path, digest: str, source: FilesSource, skip: 
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise SourceError(f"{one.name} changed while it was read.", hint="Run again when it is complete.")
 
-    return Unit(one.name, digest, one.size_bytes, one.modified_ns, batches, is_text_format(path, source))
+    is_text, has_header = is_text_format(path, source), has_header_format(path, source)
+    return Unit(one.name, digest, one.size_bytes, one.modified_ns, batches, is_text, has_header)
 
 
 def _has_grown(path: Path, before: Known) -> bool:

@@ -36,11 +36,13 @@ class Stage:
         self._schemas: dict[str, pa.Schema] = {}
         self._count = 0
         self._position = 0
-        self.parts: dict[str, list[str]] = {"good": [], "bad": []}
+        self.parts: dict[str, list[str]] = {}
         self.types: dict[str, pa.DataType] = {}
+        self._forget()
 
     def begin(self) -> None:
         """Start with an empty folder."""
+        self._forget()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
 
@@ -92,6 +94,13 @@ class Stage:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _forget(self) -> None:
+        self._writers.clear()
+        self._schemas.clear()
+        self.types.clear()
+        self._count = self._position = 0
+        self.parts = {"good": [], "bad": []}
 
     def _write(self, kind: str, rows: pa.Table) -> None:
         if self._schemas.get(kind) != rows.schema:

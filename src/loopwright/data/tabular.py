@@ -75,6 +75,11 @@ def is_text_format(path: Path, source: FilesSource) -> bool:
     return (source.format or format_of(path.name)) != "parquet"
 
 
+def has_header_format(path: Path, source: FilesSource) -> bool:
+    """Tell whether all rows of the file's format have the same columns."""
+    return (source.format or format_of(path.name)) != "jsonl"
+
+
 def _first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0][:300] or type(error).__name__
 

@@ -38,6 +38,8 @@ class Unit:
         size_bytes: Size of the content.
         modified_ns: Time of the file, 0 where there is none.
         batches: Gives the rows, from the first, each time it is called.
+        has_header: Whether all rows have the same columns, so that a missing one is missing for the whole unit; else a
+            column that a row lacks is a missing value of that row.
         is_text: Whether all values are text, so that types are inferred and blanks mean missing.
     """
 
@@ -47,6 +49,7 @@ class Unit:
     modified_ns: int
     batches: Batches
     is_text: bool = False
+    has_header: bool = True
 
 
 class UnreadableUnitError(Exception):

@@ -1,0 +1,133 @@
+"""SIGKILL at every stage of an ingest: afterwards every row is there exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from loopwright.data.column import column
+from loopwright.data.dataset import Dataset
+from loopwright.data.files import files
+from loopwright.data.lake import Lake
+from loopwright.data.push import push
+from loopwright.data.records import ingests
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopwright.core.storage.stores import Stores
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from loopwright.core.settings import Settings
+from loopwright.core.storage.stores import open_stores
+from loopwright.data.column import column
+from loopwright.data.dataset import Dataset
+from loopwright.data.files import files
+from loopwright.data.push import push
+from loopwright.data.lake import Lake
+
+def killed(stage):
+    if stage == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})), on_stage=killed)
+contract = [column("x", "int")]
+if sys.argv[3] == "files":
+    lake.ingest(Dataset("d", files("in/*.csv"), contract=contract))
+else:
+    lake.push(Dataset("p", push(), contract=contract), [{"x": 1}, {"x": "bad"}], batch_id="one")
+"""
+STAGES = ["planned", "staged", "pending", "quarantined", "committed", "recorded"]
+FILES = Dataset("d", files("in/*.csv"), contract=[column("x", "int")])
+PUSH = Dataset("p", push(), contract=[column("x", "int")])
+
+
+def kill_at(stage: str, project: Path, what: str) -> None:
+    done = subprocess.run([sys.executable, "-c", CHILD, str(project), stage, what], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def assert_once(lake: Lake, name: str, good: list[int], bad: list[object]) -> None:
+    snapshot = lake.snapshot(name)
+    assert sorted(lake.read(snapshot)["x"].to_pylist()) == good
+    assert snapshot.rows == len(good)
+    assert sorted(row.raw["x"] for row in lake.quarantine(name).entries()) == bad  # type: ignore[index]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_files_are_ingested_exactly_once(stage: str, stores: Stores, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
+    kill_at(stage, tmp_path, "files")
+    lake = Lake(stores)
+    if stage != "recorded":
+        assert lake.history("d") == []  # what is not recorded is not visible
+    (tmp_path / "in/b.csv").write_text("x\n3\nworse\n")
+    assert lake.has_new(FILES)
+    report = lake.ingest(FILES)
+    assert report.rows_read == (2 if stage == "recorded" else 5)
+    assert_once(lake, "d", [1, 2, 3], ["bad", "worse"])
+    assert lake.ingest(FILES).rows_read == 0
+    assert_once(lake, "d", [1, 2, 3], ["bad", "worse"])
+    assert not (tmp_path / ".loopwright/ingest/d/manifest.json").exists()
+
+
+@pytest.mark.parametrize("stage", ["pending", "quarantined", "committed"])
+def test_a_lost_stage_loses_and_doubles_nothing(stage: str, stores: Stores, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
+    kill_at(stage, tmp_path, "files")
+    shutil.rmtree(tmp_path / ".loopwright/ingest")
+    lake = Lake(stores)
+    lake.ingest(FILES)
+    assert_once(lake, "d", [1, 2], ["bad"])
+    with stores.facts.read() as connection:
+        found = connection.execute(sa.select(ingests.c.status).order_by(ingests.c.number)).scalars().all()
+    assert found == (["done"] if stage == "committed" else ["abandoned", "done"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_pushed_batch_is_there_once_when_it_is_repeated(stage: str, stores: Stores, tmp_path: Path) -> None:
+    kill_at(stage, tmp_path, "push")
+    lake = Lake(stores)
+    for _ in range(2):
+        report = lake.push(PUSH, [{"x": 1}, {"x": "bad"}], batch_id="one")
+        assert (report.rows_read, report.rows_accepted, report.rows_quarantined) == (2, 1, 1)
+    assert_once(lake, "p", [1], ["bad"])
+
+
+def test_killed_again_and_again(stores: Stores, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
+    for stage in ("pending", "quarantined", "quarantined", "committed"):
+        kill_at(stage, tmp_path, "files")
+    lake = Lake(stores)
+    lake.ingest(FILES)
+    assert_once(lake, "d", [1, 2], ["bad"])
+
+
+def test_processes_that_push_at_once_lose_nothing(stores: Stores, tmp_path: Path) -> None:
+    script = CHILD.split("lake =", maxsplit=1)[0] + (
+        "lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})))\n"
+        "data = Dataset('p', push(), key='x')\n"
+        "for n in range(5): lake.push(data, [{'x': int(sys.argv[2]) * 100 + n}])\n"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(number)], env=os.environ | {"N": "1"})
+        for number in range(3)
+    ]
+    assert [child.wait() for child in children] == [0, 0, 0]
+    lake = Lake(stores)
+    found = sorted(lake.read(lake.snapshot("p"))["x"].to_pylist())
+    assert json.dumps(found) == json.dumps([number * 100 + n for number in range(3) for n in range(5)])
+    assert len(lake.history("p")) == 15
