@@ -22,8 +22,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-import ibis  # type: ignore[import-untyped]
-import ibis.expr.operations as ops  # type: ignore[import-untyped]
+import ibis
+import ibis.expr.operations as ops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +98,8 @@ def derive(table: ibis.Table, rules: Mapping[str, SourceRule]) -> ibis.Table:
     carriers: dict[object, _Carriers] = {}
 
     def visit(node: ops.Node, kwargs: dict[str, object] | None) -> ops.Node:
+        if isinstance(node, ops.Subquery):
+            raise CannotFollowError("a subquery")
         if isinstance(node, ops.Union) and kwargs:  # both sides must have the same columns
             kwargs |= {side: _collapse(kwargs[side], carriers[kwargs[side]]) for side in ("left", "right")}
         rebuilt = node.__class__(**kwargs) if kwargs else node
@@ -107,7 +109,10 @@ def derive(table: ibis.Table, rules: Mapping[str, SourceRule]) -> ibis.Table:
         carriers[made] = known
         return made
 
-    made = table.op().replace(visit)
+    try:
+        made = table.op().replace(visit)
+    except ibis.common.exceptions.IbisError as error:  # an operation that does not allow for further columns
+        raise CannotFollowError("an operation on exactly these columns") from error
     known = carriers[made]
     result = made.to_expr()
     latest = _latest([result[name] for name in known.names])

@@ -172,7 +172,7 @@ def parity(
             f"CREATE OR REPLACE TEMP TABLE __sample__ AS SELECT *, TIMESTAMPTZ {quote_text(at.isoformat())} AS "
             f"__at__ FROM "
             f"(SELECT DISTINCT {entity} FROM {quote_name(rows.join.table)} WHERE {present}) ORDER BY "
-            f"hash({entity}), ALL LIMIT {sample}"
+            f"hash({entity}), {entity} LIMIT {sample}"
         )
         sql = point_in_time(connection, "__sample__", [rows.join], time="__at__", columns=view.entity)
         offline = _fetch(connection, sql, rows)

@@ -20,7 +20,7 @@ from loopwright.core.lineage import Ref
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import ibis  # type: ignore[import-untyped]
+    import ibis
 
     from loopwright.data.dataset import Dataset
 

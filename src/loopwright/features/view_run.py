@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
-import ibis  # type: ignore[import-untyped]
+import ibis
 
 from loopwright.core.durations import format_duration
 from loopwright.core.errors import FeatureError
