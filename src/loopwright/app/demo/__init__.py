@@ -1,0 +1,1 @@
+"""The demonstration: the story of one loop, told on real HTTP traffic."""

@@ -1,0 +1,153 @@
+"""Why: from a prediction, a model version or a row back to what made it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loopwright.core.errors import UnknownNameError
+from loopwright.core.storage.duck import connect
+from loopwright.monitoring.outcomes import outcomes_table
+from loopwright.serving.compactor import find_prediction
+
+_NAMED = 3  # files that a line of text names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from loopwright.core.lineage import Edge
+    from loopwright.data.snapshot import RowOrigin
+    from loopwright.loop.project import Loop
+    from loopwright.registry.version import ModelVersion
+    from loopwright.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Why:
+    """What made a thing.
+
+    Attributes:
+        subject: The thing, in words.
+        prediction: The record of the prediction, for a prediction.
+        outcome: Its label and when that came, where it came.
+        row: The raw row that it is about, and the file it came from.
+        version: The model version.
+        lineage: The edges that lead to the version, nearest first.
+        sources: The files that the rows of its training data came from.
+    """
+
+    subject: str
+    prediction: Mapping[str, object] | None
+    outcome: Mapping[str, object] | None
+    row: RowOrigin | None
+    version: ModelVersion | None
+    lineage: tuple[Edge, ...]
+    sources: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """Say it in words, from the thing to the file."""
+        yield self.subject
+        if self.prediction is not None:
+            latency = int(str(self.prediction["latency_us"])) / 1000
+            yield f"answered {self.prediction['at']:%Y-%m-%d %H:%M:%S} UTC as {self.prediction['route']} in {latency:.1f} ms"
+        if self.outcome is not None:
+            yield f"label {self.outcome['label']}, known {self.outcome['arrived_at']:%Y-%m-%d %H:%M:%S} UTC"
+        if self.version is not None:
+            yield f"model {self.version.id}: {self.version.model_file.estimator_class}, run {self.version.run_id}"
+        for edge in self.lineage:
+            if edge.source.kind in ("snapshot", "code", "transform", "view", "training_set"):
+                yield f"{edge.relation.replace('_', ' ')} {edge.source.kind} {_short(edge.source.id)}"
+        if self.sources:
+            more = " …" if len(self.sources) > _NAMED else ""
+            yield f"trained on rows of {len(self.sources):,} files: {', '.join(self.sources[:_NAMED])}{more}"
+        if self.row is not None:
+            yield (
+                f"row {self.row.source_row} of {self.row.source}, in {self.row.snapshot.ref}, "
+                f"ingested {self.row.arrived_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
+
+
+def why_prediction(workspace: Workspace, loop: Loop, prediction_id: str) -> Why:
+    """Follow a prediction back to the model, the run, the code, the data and the raw row.
+
+    Raises:
+        UnknownNameError: If no model made it.
+    """
+    found = find_prediction(workspace.stores, prediction_id, models=loop.models)
+    if not found:
+        raise UnknownNameError("prediction", prediction_id)
+    record = found[0]
+    model = str(record["model"])
+    version = workspace.registry.get(model, int(str(record["version"])))
+    answer = record["output_text"] if record["output_text"] is not None else record["output_number"]
+    key = record["key"]
+    about = "" if key is None else f" for {key}"
+    dataset = loop.models[model].label.dataset
+    row = None
+    if key is not None and len(dataset.key) == 1 and dataset.name in workspace.data.names():
+        row = workspace.data.row(dataset.name, dataset.key[0], key)
+    return Why(
+        subject=f"prediction {prediction_id}: {answer}{about}",
+        prediction=record,
+        outcome=_outcome(workspace, model, prediction_id),
+        row=row,
+        version=version,
+        lineage=tuple(workspace.stores.lineage.ancestors(version.ref)),
+        sources=_sources(workspace, version),
+    )
+
+
+def why_model(workspace: Workspace, version_id: str) -> Why:
+    """Follow a model version back to its run, code, training set, snapshots and files.
+
+    Raises:
+        UnknownNameError: If there is no such version.
+    """
+    version = workspace.registry.get(version_id)
+    edges = tuple(workspace.stores.lineage.ancestors(version.ref))
+    return Why(f"model {version.id}", None, None, None, version, edges, _sources(workspace, version))
+
+
+def why_row(workspace: Workspace, loop: Loop, dataset_name: str, key: str) -> Why:
+    """Follow a row, by its key, back to the file it came from.
+
+    Raises:
+        UnknownNameError: If there is no such dataset, or no row with this key.
+    """
+    if dataset_name not in loop.datasets:
+        raise UnknownNameError("dataset", dataset_name, loop.datasets)
+    dataset = loop.datasets[dataset_name]
+    row = workspace.data.row(dataset_name, dataset.key[0], key) if dataset.key else None
+    if row is None:
+        raise UnknownNameError(f"row of {dataset_name}", key)
+    return Why(f"row {key} of {dataset_name}", None, None, row, None, (), ())
+
+
+def _outcome(workspace: Workspace, model: str, prediction_id: str) -> Mapping[str, object] | None:
+    table = outcomes_table(model)
+    tables = workspace.stores.tables
+    if not tables.exists(table):
+        return None
+    quoted = prediction_id.replace("'", "''")
+    rows = tables.read(table, where=f"prediction_id = '{quoted}' AND route <> 'shadow'").sort_by("revision").to_pylist()
+    if not rows:
+        return None
+    newest = rows[-1]
+    return {**newest, "label": json.loads(newest["label"])}
+
+
+def _sources(workspace: Workspace, version: ModelVersion) -> tuple[str, ...]:
+    snapshots = [e.source for e in workspace.stores.lineage.ancestors(version.ref) if e.source.kind == "snapshot"]
+    names: list[str] = []
+    for ref in dict.fromkeys(snapshots):
+        dataset, _, number = ref.id.rpartition("@")
+        with connect() as connection:
+            workspace.data.attach(connection, "snapshot", workspace.data.snapshot(dataset, version=int(number)))
+            query = "SELECT DISTINCT _source FROM snapshot ORDER BY _source"
+            names += [str(row[0]) for row in connection.execute(query).fetchall()]
+    return tuple(dict.fromkeys(names))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:16]}…"
