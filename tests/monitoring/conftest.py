@@ -10,10 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from loopwright.data.lake import Lake
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.field import Field
 from loopwright.monitoring.loss import row_losses
+from loopwright.monitoring.monitor import Monitor
 from loopwright.monitoring.reference import ReferenceProfile, freeze
+from loopwright.monitoring.served import summarise
 from loopwright.monitoring.watch import Monitoring, monitoring
 from loopwright.monitoring.watched import WatchedModel
 from loopwright.serving.compactor import predictions_table
@@ -59,6 +62,16 @@ def make_profile(version: int = 1, error: float = 0.1, rows: int = 5_000, holdou
     )
 
 
+def served_rows(pixels: np.ndarray, xs: np.ndarray, cities: list[str]) -> list[dict[str, object]]:
+    """Lay features out as `loopwright.features.columns.served_rows` does."""
+    summaries = {name: values.tolist() for name, values in summarise(pixels).items()}
+    return [
+        {"pixels": pixels[i].tolist(), "x": float(xs[i]), "city": cities[i]}
+        | {f"pixels.{name}": values[i] for name, values in summaries.items()}
+        for i in range(len(pixels))
+    ]
+
+
 @dataclasses.dataclass
 class Served:
     """Writes predictions and remembers their ids."""
@@ -85,21 +98,14 @@ class Served:
         xs: np.ndarray | None = None,
     ) -> list[str]:
         start = at or self.clock.now()
+        pixels = self.rng.normal(size=(rows, 4))
+        drawn = self.rng.normal(size=rows) + shift if xs is None else xs
+        cities = self.rng.choice(["Bergen", "Oslo"], rows, p=[0.4, 0.6]).tolist()
+        answers = self.rng.integers(0, 2, rows).tolist()
+        sure = self.rng.uniform(0.6, 1.0, rows).tolist()
         records = []
-        for i in range(rows):
-            pixels = self.rng.normal(size=4)
-            x = float(self.rng.normal() + shift) if xs is None else float(xs[i])
-            features = {
-                "pixels": pixels.tolist(),
-                "x": x,
-                "city": str(self.rng.choice(["Bergen", "Oslo"], p=[0.4, 0.6])),
-                "pixels.mean": float(pixels.mean()),
-                "pixels.std": float(pixels.std()),
-                "pixels.min": float(pixels.min()),
-                "pixels.max": float(pixels.max()),
-            }
-            answer = str(self.rng.integers(0, 2)) if status == 200 else None
-            sure = float(self.rng.uniform(0.6, 1.0))
+        for i, features in enumerate(served_rows(pixels, drawn, cities)):
+            good = status == 200
             records.append(
                 PredictionRecord(
                     prediction_id=self.stores.ids.new(),
@@ -113,13 +119,13 @@ class Served:
                     unit_hash=0,
                     key=None if keys is None else keys[i],
                     features=features_json(features),
-                    output_number=None if answer is None else float(answer),
-                    output_text=answer,
-                    probabilities=[sure, 1 - sure] if answer is not None else None,
+                    output_number=float(answers[i]) if good else None,
+                    output_text=str(answers[i]) if good else None,
+                    probabilities=[sure[i], 1 - sure[i]] if good else None,
                     latency_us=latency_us,
                     batch_rows=1,
                     status=status,
-                    error_class=None if status == 200 else "ModelFailedError",
+                    error_class=None if good else "ModelFailedError",
                 )
             )
         self.stores.tables.append(predictions_table(MODEL), to_table(records))
@@ -149,3 +155,13 @@ def watched(profile: ReferenceProfile) -> Callable[..., WatchedModel]:
         return WatchedModel(**(given | changes))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def lake(stores: Stores) -> Lake:
+    return Lake(stores)
+
+
+@pytest.fixture
+def monitor(stores: Stores, lake: Lake) -> Monitor:
+    return Monitor(stores, lake, channels=[])

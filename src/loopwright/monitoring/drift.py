@@ -78,12 +78,12 @@ class DriftWatch:
         with self._stores.facts.write() as connection:
             if not mark.move(connection, after=after, until=until):
                 return []
-            results = {id(window): self._result(connection, window, windows) for window in done}
-            for window in kept.values():
-                if window.changed or id(window) in results:
-                    self._store(connection, watched.model, window, results.get(id(window)), now)
-            for window in sorted(done, key=lambda one: one.number):
-                found += self._report(connection, watched, window, results[id(window)])
+            for window in sorted(kept.values(), key=lambda one: one.number):
+                result = self._result(connection, window, windows) if window in done else None
+                if window.changed or result is not None:
+                    self._store(connection, watched.model, window, result, now)
+                if result is not None:
+                    found += self._report(connection, watched, window, result)
         return found
 
     def _new_rows(self, watched: WatchedModel, span: Span) -> Iterator[tuple[ReferenceProfile, pa.Table]]:

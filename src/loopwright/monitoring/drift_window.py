@@ -49,7 +49,7 @@ drift_windows = sa.Table(
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class DriftWindow:
     """One window while rows are added to it."""
 

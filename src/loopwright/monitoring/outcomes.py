@@ -220,9 +220,7 @@ class OutcomeCollector:
         for side, predictions in ((new, every), (old, fresh)):
             if side is not None and predictions is not None:
                 parts.append(
-                    _pairs(
-                        predictions, side, "p.prediction_id = l.prediction_id", "l.arrived_at", 'l."offset"', "event"
-                    )
+                    _pairs(predictions, side, "p.prediction_id = l.prediction_id", ('l."offset"', "0"), "event")
                 )
         return parts
 
@@ -244,8 +242,8 @@ class OutcomeCollector:
                     f"{arrival}::TIMESTAMPTZ AS arrived_at, _arrived_at AS stored_at, _source_row "
                     f"FROM ({side}) WHERE {quote_name(label.name)} IS NOT NULL"
                 )
-                order = "epoch_us(l.stored_at) * 1000000 + l._source_row % 1000000"
-                parts.append(_pairs(predictions, labelled, "p.key = l.key", "l.arrived_at", order, "dataset"))
+                order = "epoch_us(l.stored_at)"
+                parts.append(_pairs(predictions, labelled, "p.key = l.key", (order, "l._source_row"), "dataset"))
         return parts
 
     def _known(self, con: object, outcomes: Span) -> dict[tuple[str, int, str], tuple[int, str]]:
@@ -269,10 +267,10 @@ class OutcomeCollector:
             )
 
 
-def _pairs(predictions: str, labels: str, condition: str, arrived: str, order: str, source: str) -> str:
+def _pairs(predictions: str, labels: str, condition: str, order: tuple[str, str], source: str) -> str:
     return (
-        f'SELECT p.prediction_id, p.version, p.route, p."at" AS predicted_at, p.output_number, p.output_text, l.label, '
-        f"{arrived} AS arrived_at, {order} AS position, '{source}' AS source "
+        'SELECT p.prediction_id, p.version, p.route, p."at" AS predicted_at, p.output_number, p.output_text, l.label, '
+        f"l.arrived_at, {order[0]} AS position, {order[1]} AS place, '{source}' AS source "
         f"FROM ({predictions}) AS p JOIN ({labels}) AS l ON {condition} WHERE p.status = 200 AND l.label IS NOT NULL"
     )
 
@@ -284,7 +282,7 @@ def _revisions(
     ordered = pairs.sort_by(
         [
             (name, "ascending")
-            for name in ("arrived_at", "position", "predicted_at", "prediction_id", "version", "route")
+            for name in ("arrived_at", "position", "place", "predicted_at", "prediction_id", "version", "route")
         ]
     )
     last = dict(known)

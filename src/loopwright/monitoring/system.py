@@ -8,6 +8,7 @@ own mistakes are none.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,8 @@ from loopwright.monitoring.signal import Signal, Signals
 from loopwright.serving.compactor import predictions_table
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from loopwright.core.storage.stores import Stores
     from loopwright.monitoring.incident import Incidents
     from loopwright.monitoring.watched import WatchedModel
@@ -75,6 +78,37 @@ class SystemFigures:
         return self.latency.quantile_ms(quantile) if self.latency.rows else None
 
 
+@dataclass(frozen=True)
+class _Buckets:
+    """Buckets in one block of numbers, so that any window is one sum."""
+
+    ends: NDArray[np.int64]
+    figures: tuple[SystemFigures, ...]
+    latency: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, history: list[tuple[datetime, SystemFigures]]) -> _Buckets | None:
+        """Stack buckets; None where there are none."""
+        if not history:
+            return None
+        ends = np.array([_bucket_number(at) + 1 for at, _ in history], dtype=np.int64)
+        latency = np.array([figures.latency.counts for _, figures in history], dtype=np.int64)
+        return cls(ends, tuple(figures for _, figures in history), latency)
+
+    def within(self, since: datetime) -> SystemFigures:
+        """Add up the buckets that end after a moment."""
+        chosen = np.flatnonzero(self.ends > (since - _EPOCH) / BUCKET)
+        classes: Counter[str] = Counter()
+        for index in chosen:
+            classes.update(self.figures[index].error_classes)
+        return SystemFigures(
+            sum(self.figures[index].requests for index in chosen),
+            sum(self.figures[index].errors for index in chosen),
+            LatencyHistogram(tuple(self.latency[chosen].sum(axis=0).tolist())),
+            dict(sorted(classes.items())),
+        )
+
+
 class SystemWatch:
     """The stage of the monitor that looks at latency and errors."""
 
@@ -91,8 +125,8 @@ class SystemWatch:
             return []
         now = self._stores.clock.now()
         longest = max(rule.long for rule in BURN_RULES)
-        buckets = system_history(self._stores, watched.model, since=now - longest)
-        if not buckets:
+        buckets = _Buckets.of(system_history(self._stores, watched.model, since=now - longest))
+        if buckets is None:
             return []
         mark = Mark(self._stores, watched.model, "system-clean")
         ended = _bucket_number(now) - 1
@@ -103,8 +137,8 @@ class SystemWatch:
             for check, allowed in wanted.items():
                 fired = self._fired(watched, buckets, check, allowed, now)
                 if fired is not None:
-                    found += self._alarm(connection, watched, check, allowed, fired, now)
-                elif fresh and _within(buckets, now - 2 * BUCKET).requests:
+                    found += self._alarm(connection, watched, check, buckets, fired, now)
+                elif fresh and buckets.within(now - 2 * BUCKET).requests:
                     self._incidents.clean(connection, watched.model, check)
         return found
 
@@ -140,14 +174,14 @@ class SystemWatch:
     def _fired(
         self,
         watched: WatchedModel,
-        buckets: list[tuple[datetime, SystemFigures]],
+        buckets: _Buckets,
         check: str,
         allowed: float,
         now: datetime,
     ) -> tuple[BurnRule, Traffic, Traffic] | None:
         for rule in BURN_RULES:
-            long = self._traffic(watched, _within(buckets, now - rule.long), check)
-            short = self._traffic(watched, _within(buckets, now - rule.short), check)
+            long = self._traffic(watched, buckets.within(now - rule.long), check)
+            short = self._traffic(watched, buckets.within(now - rule.short), check)
             reachable = min(allowed, _LARGEST_ALARM_SHARE / rule.rate)
             if burning(long, short, rule=rule, allowed_share=reachable):
                 return rule, long, short
@@ -165,12 +199,12 @@ class SystemWatch:
         connection: sa.Connection,
         watched: WatchedModel,
         check: str,
-        allowed: float,
+        buckets: _Buckets,
         fired: tuple[BurnRule, Traffic, Traffic],
         now: datetime,
     ) -> list[Signal]:
         rule, long, short = fired
-        recent = _within(system_history(self._stores, watched.model, since=now - rule.long), now - rule.long)
+        allowed, recent = self._objectives(watched)[check], buckets.within(now - rule.long)
         signal = Signal(
             id=self._stores.ids.new(),
             model=watched.model,
@@ -214,7 +248,8 @@ def system_history(
 
 def system_figures(stores: Stores, model: str, *, since: datetime | None = None) -> SystemFigures:
     """Return the sum of the buckets that end after ``since``."""
-    return sum((figures for _, figures in system_history(stores, model, since=since)), SystemFigures())
+    buckets = _Buckets.of(system_history(stores, model, since=since))
+    return SystemFigures() if buckets is None else buckets.within(_EPOCH)
 
 
 def _counted(source: str) -> dict[datetime, SystemFigures]:
@@ -244,10 +279,6 @@ def _counted(source: str) -> dict[datetime, SystemFigures]:
 
 def _figures(row: sa.Row[tuple[object, ...]]) -> SystemFigures:
     return SystemFigures(row.requests, row.errors, LatencyHistogram(tuple(row.latency)), dict(row.error_classes))
-
-
-def _within(buckets: list[tuple[datetime, SystemFigures]], since: datetime) -> SystemFigures:
-    return sum((figures for at, figures in buckets if at + BUCKET > since), SystemFigures())
 
 
 def _bucket_number(at: datetime) -> int:
