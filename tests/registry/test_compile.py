@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from loopwright.core.errors import InvalidRequestError
 from loopwright.features.columns import model_input
@@ -36,6 +36,7 @@ MODELS = {
     "hist_binary": (lambda: HistGradientBoostingClassifier(max_iter=20, random_state=0), "binary"),
     "hist_multiclass": (lambda: HistGradientBoostingClassifier(max_iter=20, random_state=0), "multiclass"),
     "hist_regressor": (lambda: HistGradientBoostingRegressor(max_iter=20, random_state=0), "regression"),
+    "linear_svc": (LinearSVC, "multiclass"),
     "ridge": (Ridge, "regression"),
     "svc": (lambda: make_pipeline(StandardScaler(), SVC()), "multiclass"),
     "neighbours": (KNeighborsClassifier, "binary"),
@@ -113,6 +114,25 @@ def test_a_missing_text_is_answered_by_the_native_form(stores, runs):
     assert (loaded.predict(columns).values == expected.values).all()
 
 
+def test_an_encoder_that_refuses_unknown_numbers_stays_native(stores, runs):
+    estimator = make_pipeline(
+        ColumnTransformer([("items", OneHotEncoder(), ["items"])], remainder="passthrough"), Ridge()
+    )
+    version = Registry(stores).register(runs.candidate(estimator, fields=MIXED[:2]))
+    assert version.compiled is None
+    assert "encoder of 'items'" in version.not_compiled_because
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma", "quantile", "absolute_error"])
+def test_losses_of_histogram_boosting_keep_their_scale(stores, runs, loss):
+    fields = runs.scalar_fields()
+    columns = runs.columns_of(fields)
+    model = HistGradientBoostingRegressor(loss=loss, max_iter=10, quantile=0.9 if loss == "quantile" else None)
+    model.fit(model_input(columns, fields), np.exp(columns["x0"]))
+    version = Registry(stores).register(runs.candidate(model, fields=fields, fitted=True))
+    assert version.not_compiled_because is None
+
+
 def test_a_missing_column_is_named(stores, runs):
     registry = Registry(stores)
     loaded = registry.load(registry.register(runs.candidate(Ridge())))
@@ -152,7 +172,14 @@ def test_float32_features_on_a_threshold_take_the_same_side(stores, runs):
 
 @pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
 def test_splits_on_categories_compile_to_look_ups(stores, runs, kind):
-    fields = (MIXED[2], MIXED[0], Field("kind", "category", categories=tuple(f"k{n:02}" for n in range(40))), MIXED[1])
+    vector = Field("trail", "float32", shape=(3,), nullable=False)
+    fields = (
+        MIXED[2],
+        vector,
+        MIXED[0],
+        Field("kind", "category", categories=tuple(f"k{n:02}" for n in range(40))),
+        MIXED[1],
+    )
     columns = runs.columns_of(fields)
     columns["city"][::7] = -1
     columns["kind"][columns["kind"] >= 35] = 3  # categories that training never sees

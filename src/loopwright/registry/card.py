@@ -79,8 +79,7 @@ class ModelCard:
             "## Forms",
             self._forms(),
             "## Made from",
-            "\n".join(f"- `{e.target}` {e.relation.replace('_', ' ')} `{e.source}`" for e in self.lineage)
-            or "Nothing is on record.",
+            "\n".join(f"- `{e.target}` {e.relation} `{e.source}`" for e in self.lineage) or "Nothing is on record.",
             "## Parameters",
             _table(("parameter", "value"), version.parameters.items()) if version.parameters else "None were given.",
             "## How to load it",

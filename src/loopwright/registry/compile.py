@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from loopwright.core.hashing import digest_bytes
 from loopwright.features.columns import flat_names
@@ -56,7 +56,11 @@ def compile_model(native: NativeModel, signature: Signature, rows: ModelInput) -
     if dated:
         return Compilation(reason=f"an ONNX graph takes no timestamps ({', '.join(dated)})")
     reasons: list[str] = []
-    for inputs in _attempts(native.estimator, signature):
+    try:
+        refused = refused_categories(native.estimator, column_names(signature.inputs))
+    except CannotCompileError as refusal:
+        return Compilation(reason=str(refusal))
+    for inputs in _attempts(native.estimator, signature, refused):
         try:
             return _attempt(native, signature, rows, inputs)
         except CannotCompileError as refusal:
@@ -112,11 +116,11 @@ def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput,
     width = [signature.width + extra] if inputs[0].name == INPUT else [1] * len(inputs)
     types = [(item.name, tensors[item.dtype]([None, columns])) for item, columns in zip(inputs, width, strict=True)]
     float32_features = all(field.dtype == "float32" for field in signature.inputs if field.is_numeric)
-    options = None if signature.output.kind == "regression" else {id(subject): {"zipmap": False}}
-    try:
+
+    def convert(options: dict[int, dict[str, bool]] | None) -> Any:  # noqa: ANN401  (an ONNX model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # skl2onnx touches deprecated attributes of the estimators
-            graph = convert_sklearn(
+            return convert_sklearn(
                 subject,
                 name="model",
                 initial_types=types,
@@ -124,6 +128,12 @@ def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput,
                 target_opset=OPSETS,
                 custom_conversion_functions=converters(float32_features=float32_features),
             )
+
+    try:
+        try:
+            graph = convert(None if signature.output.kind == "regression" else {id(subject): {"zipmap": False}})
+        except NameError:  # a classifier without probabilities may not know the option, and does not need it
+            graph = convert(None)
     except CannotCompileError:
         raise
     except Exception as error:
@@ -133,7 +143,9 @@ def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput,
     return cast("bytes", graph.SerializeToString(deterministic=True))
 
 
-def _attempts(estimator: object, signature: Signature) -> list[tuple[TensorInput, ...]]:
+def _attempts(
+    estimator: object, signature: Signature, refused: dict[str, tuple[str, ...]]
+) -> list[tuple[TensorInput, ...]]:
     """List the inputs to try, the preferred first."""
     floats = _float_order(estimator, signature)
     fields = signature.inputs
@@ -142,7 +154,6 @@ def _attempts(estimator: object, signature: Signature) -> list[tuple[TensorInput
     tried: list[tuple[TensorInput, ...]] = []
     if all(field.is_numeric for field in fields) or takes_codes(estimator, fields):
         tried += [(TensorInput(INPUT, dtype),) for dtype in floats]
-    refused = refused_categories(estimator, column_names(fields))
     for keep_integers in (False, True):
         for dtype in floats:
             inputs = tuple(

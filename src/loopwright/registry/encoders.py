@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loopwright.registry.cannot_compile import CannotCompileError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,11 +23,16 @@ def refused_categories(estimator: object, names: tuple[str, ...]) -> dict[str, t
     Args:
         estimator: A fitted estimator, with or without a pipeline and a column transformer.
         names: The columns of the frame it was trained on, in order.
+
+    Raises:
+        CannotCompileError: When an encoder refuses unknown numbers: a graph cannot be kept from answering those.
     """
     known: dict[str, tuple[str, ...]] = {}
     for encoder, columns in _encoders(estimator, names):
         for column, categories in zip(columns, encoder.categories_, strict=False):
             values = np.asarray(categories, dtype=object)
+            if any(isinstance(value, int | float) and value == value for value in values):
+                raise CannotCompileError(f"the encoder of '{column}' refuses unknown numbers, a graph would not")
             if all(isinstance(value, str) or value is None or value != value for value in values):
                 known[column] = tuple(value for value in values if isinstance(value, str))
     return known

@@ -31,6 +31,17 @@ class _BoostedTrees(Protocol):
     _predictors: list[list[_Tree]]
     _preprocessor: object
     is_categorical_: object
+    _loss: _Loss
+
+
+class _Loss(Protocol):
+    link: object
+
+
+class _Scope(Protocol):
+    def get_unique_variable_name(self, seed: str, /) -> str: ...
+
+    def get_unique_operator_name(self, seed: str, /) -> str: ...
 
 
 class _Tree(Protocol):
@@ -59,22 +70,35 @@ def _converter(kind: type, *, float32_features: bool) -> Callable[..., None]:
 
     original = get_converter(sklearn_operator_name_map[kind])
 
-    def convert(scope: object, operator: _Operator, container: _Container) -> None:
+    def convert(scope: _Scope, operator: _Operator, container: _Container) -> None:
         model = operator.raw_operator
         if model._preprocessor is not None or model.is_categorical_ is not None:  # noqa: SLF001
             raise CannotCompileError("it splits on categories, which ONNX tree nodes cannot")
         thresholds = floor32(split_thresholds(model)) if float32_features else None
-        original(scope, operator, _IntegerContainer(container, thresholds))
+        logarithm = None
+        if type(model._loss.link).__name__ == "LogLink":  # noqa: SLF001
+            logarithm = (scope.get_unique_variable_name("logarithm"), scope.get_unique_operator_name("Exp"))
+        original(scope, operator, _IntegerContainer(container, thresholds, logarithm))
 
     return convert
 
 
 class _IntegerContainer:
-    """Hand everything on to skl2onnx's container, with booleans in lists made integers."""
+    """Hand everything on to skl2onnx's container, with booleans in lists made integers.
 
-    def __init__(self, container: _Container, thresholds: NDArray[np.float32] | None) -> None:
+    Args:
+        container: What skl2onnx collects nodes in.
+        thresholds: The thresholds of all nodes, where they replace the converter's.
+        logarithm: Where the trees sum to a logarithm (Poisson and gamma losses): a name for it, and one for the node
+            that turns it into the prediction, which skl2onnx leaves out.
+    """
+
+    def __init__(
+        self, container: _Container, thresholds: NDArray[np.float32] | None, logarithm: tuple[str, str] | None
+    ) -> None:
         self._container = container
         self._thresholds = thresholds
+        self._logarithm = logarithm
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._container, name)
@@ -85,7 +109,12 @@ class _IntegerContainer:
                 attributes[name] = [int(value) for value in values]
         if self._thresholds is not None and "nodes_values" in attributes:
             attributes["nodes_values"] = self._thresholds
-        self._container.add_node(op_type, inputs, outputs, **attributes)
+        if self._logarithm is None or op_type != "TreeEnsembleRegressor":
+            self._container.add_node(op_type, inputs, outputs, **attributes)
+            return
+        name, node = self._logarithm
+        self._container.add_node(op_type, inputs, name, **attributes)
+        self._container.add_node("Exp", name, outputs, name=node, op_version=13)
 
 
 def split_thresholds(model: _BoostedTrees) -> NDArray[np.float64]:

@@ -53,11 +53,11 @@ class _Trees:
 
 
 def takes_codes(estimator: object, fields: tuple[Field, ...]) -> bool:
-    """Say whether the estimator splits on categories and all its features are scalars that a matrix can hold."""
-    scalars = all((field.is_numeric and not field.is_vector) or field.dtype == "category" for field in fields)
+    """Say whether the estimator splits on categories and all its features are numbers or category codes."""
+    numbers = all(field.is_numeric or field.dtype == "category" for field in fields)
     kind = type(estimator)
     known = kind.__name__ in MODELS and kind.__module__.startswith("sklearn.")
-    return known and scalars and any(field.dtype == "category" for field in fields)
+    return known and numbers and any(field.dtype == "category" for field in fields)
 
 
 def encode(estimator: object, fields: tuple[Field, ...]) -> EncodedTrees:
@@ -67,6 +67,7 @@ def encode(estimator: object, fields: tuple[Field, ...]) -> EncodedTrees:
         CannotCompileError: When the estimator treats other columns as categories than the fields do.
     """
     model = cast("Any", estimator)
+    fields = tuple(field for field in fields for _ in range(field.width))  # one per column of the frame
     positions = [position for position, field in enumerate(fields) if field.dtype == "category"]
     if model.is_categorical_ is None or list(np.flatnonzero(model.is_categorical_)) != positions:
         raise CannotCompileError("it splits on other categories than the frame's category columns")

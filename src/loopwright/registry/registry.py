@@ -141,7 +141,7 @@ class Registry:
             self._vouch(connection, registered, reason)
             run = Ref("run", draft.run_id)
             self._stores.lineage.link_many(
-                [(draft.training_set, run, "trained_on"), (run, registered.ref, "registered_as")],
+                [(draft.training_set, run, "trained on"), (run, registered.ref, "registered as")],
                 connection=connection,
             )
             return registered
