@@ -30,11 +30,12 @@ from loopwright.data.plan import Known, Plan, plan_files, plan_frame
 from loopwright.data.push import PushSource
 from loopwright.data.quarantine import QuarantineView
 from loopwright.data.records import ingests, source_units
+from loopwright.data.retention import Collectable, Retention
 from loopwright.data.snapshot import IngestReport, RowOrigin, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import duckdb
     import pyarrow as pa
@@ -195,6 +196,14 @@ class Lake:
     def quarantine(self, name: str) -> QuarantineView:
         """Return the quarantine of a dataset."""
         return QuarantineView(self._stores, name)
+
+    def collectable(self, keep: timedelta) -> list[Collectable]:
+        """Return what a garbage collection could remove; see :mod:`loopwright.data.retention`."""
+        return Retention(self._stores, self._history).collectable(keep)
+
+    def collect(self, keep: timedelta) -> list[Collectable]:
+        """Remove what :meth:`collectable` finds, and return it. Nothing that a snapshot in use needs goes."""
+        return Retention(self._stores, self._history).collect(keep)
 
     def row(self, name: str, key_column: str, key: object, *, version: int | None = None) -> RowOrigin | None:
         """Find a row by a column's value, and say which file it came from, when, and by which ingest."""
