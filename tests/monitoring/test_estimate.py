@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.monitoring.estimate import CAVEAT, IDENTITY, Calibration, calibrate, estimate_accuracy
@@ -34,6 +34,7 @@ def test_overconfidence_is_corrected_and_the_estimate_follows_a_shift_of_inputs(
     assert estimate.low < truth.mean() < estimate.high
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.floats(0.5, 1.0), st.booleans()), min_size=100, max_size=300))
 def test_the_map_never_falls_and_survives_json(pairs):
     calibration = calibrate([pair[0] for pair in pairs], [pair[1] for pair in pairs])
