@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from loopwright.evaluation.holdout import Holdout, open_holdout
 from loopwright.evaluation.outputs import Outputs
@@ -15,6 +16,10 @@ from loopwright.features.field import Field
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+# A busy machine is no failure: how long an example takes is not what these tests are about.
+hypothesis_settings.register_profile("steady", deadline=None)
+hypothesis_settings.load_profile("steady")
 
 FIELDS = (Field("distance_km", "float64"), Field("city", "category", categories=("Bergen", "Oslo")))
 LABEL = Field("minutes", "float64", origin="label")

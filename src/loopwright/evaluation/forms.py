@@ -1,15 +1,19 @@
 """How a metric is computed for many weightings of the rows at once.
 
 A bootstrap resample is a weighting. Most metrics are a function of weighted means of per-row numbers, so a thousand
-resamples cost one matrix product; medians and ROC areas sort their rows once for all weightings.
+resamples cost one matrix product; medians sort their rows once for all weightings, and ROC areas are resampled through
+the influence of each row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from loopwright.core.statistics.delong import midranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +31,10 @@ class Form(Protocol):
 
     def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the metric for each weighting, shape (some, rows) to (some,); NaN where it is undefined."""
+        ...
+
+    def resampled(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the metric for bootstrap weightings: exactly where that is cheap, else to first order."""
         ...
 
     def take(self, rows: NDArray[np.bool_]) -> Form:
@@ -68,6 +76,10 @@ class MeanForm:
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.combine((weights @ self.parts) / total)
 
+    def resampled(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the metric for bootstrap weightings, exactly."""
+        return self.values(weights)
+
     def take(self, rows: NDArray[np.bool_]) -> MeanForm:
         """Bind the metric to the masked rows only."""
         return MeanForm(self.parts[rows], self.combine)
@@ -105,6 +117,10 @@ class MedianForm:
         middle = (ordered[lower] + ordered[upper]) / 2
         return np.where(total > 0, middle, np.nan)
 
+    def resampled(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the metric for bootstrap weightings, exactly."""
+        return self.values(weights)
+
     def take(self, rows: NDArray[np.bool_]) -> MedianForm:
         """Bind the metric to the masked rows only."""
         return MedianForm(self.losses[rows])
@@ -140,14 +156,39 @@ class AreaForm:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.where(defined, areas, 0.0).sum(axis=0) / defined.sum(axis=0))
 
+    def resampled(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the area for bootstrap weightings to first order: value plus the weighted influence of each row.
+
+        A thousand exact areas of ten classes and ten thousand rows take twenty seconds, these one product. Source:
+        B. Efron (1982), The jackknife, the bootstrap and other resampling plans, section 6.3 (infinitesimal
+        jackknife); the influence of a row is its placement value (DeLong et al. 1988).
+        """
+        return np.asarray(plain_value(self) + weights @ self.influence)
+
     def take(self, rows: NDArray[np.bool_]) -> AreaForm:
         """Bind the metric to the masked rows only."""
         return AreaForm(self.positive[:, rows], self.scores[:, rows])
 
     def left_out(self, groups: NDArray[np.intp]) -> NDArray[np.float64] | None:
-        """Compute the area with each group of rows left out in turn."""
-        weights = (groups[None, :] != np.arange(int(groups.max()) + 1)[:, None]).astype(np.float64)
-        return self.values(weights)
+        """Compute the area with each group of rows left out in turn, to first order."""
+        return np.asarray(plain_value(self) - np.bincount(groups, weights=self.influence))
+
+    @cached_property
+    def influence(self) -> NDArray[np.float64]:
+        """Give the derivative of the mean area by the weight of each row, shape (rows,); it sums to zero."""
+        total = np.zeros(self.rows)
+        defined = 0
+        for positive, scores in zip(self.positive, self.scores, strict=True):
+            up, down = int(positive.sum()), int((~positive).sum())
+            if up == 0 or down == 0:
+                continue
+            defined += 1
+            ranks = midranks(scores)
+            above = (ranks[positive] - midranks(scores[positive])) / down
+            below = 1.0 - (ranks[~positive] - midranks(scores[~positive])) / up
+            total[positive] += (above - above.mean()) / up
+            total[~positive] += (below - below.mean()) / down
+        return total / max(defined, 1)
 
 
 def _area(

@@ -73,7 +73,7 @@ def paired_draws(
     resampled: list[list[NDArray[np.float64]]] = [[] for _ in bound]
     for weights in resample_weights(rows, resamples=resamples, seed=seed, clusters=clusters):
         for parts, (form, mask) in zip(resampled, bound, strict=True):
-            parts.append(form.values(weights if mask is None else weights[:, mask]))
+            parts.append(form.resampled(weights if mask is None else weights[:, mask]))
     groups = _groups(rows, clusters)
     return tuple(
         Draws(plain_value(form), np.concatenate(parts), form.left_out(groups) if mask is None else None)
