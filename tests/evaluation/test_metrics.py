@@ -15,7 +15,8 @@ from loopwright.evaluation.forms import plain_value
 from loopwright.evaluation.metrics import METRICS, metric
 from loopwright.evaluation.outputs import Outputs
 
-floats = st.floats(-1e3, 1e3, allow_subnormal=False)
+# Rounded: a spread of 1e-66 is rounding noise, about which no two implementations agree.
+floats = st.floats(-1e3, 1e3).map(lambda number: round(number, 6))
 pairs = st.lists(st.tuples(floats, floats), min_size=2, max_size=40)
 seeds = st.integers(0, 2**32 - 1)
 
