@@ -168,3 +168,22 @@ def test_many_versions_of_many_tables_are_described_once_each(tables: TableStore
         tables.append("t", pa.table({"n": [number]}))
         tables.count("t")
     assert [tables.count("t", version) for version in (1, 35, 70)] == [1, 35, 70]
+
+
+def test_a_table_is_created_once(tmp_path: Path) -> None:
+    """Openings that race for the creation leave one creation, as version 0, and every row."""
+    for attempt in range(5):
+        stores = [TableStore(tmp_path / str(attempt)) for _ in range(6)]
+        barrier = threading.Barrier(len(stores))
+
+        def begin(store: TableStore, number: int, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            store.append("t", pa.table({"n": [number]}))
+
+        running = [threading.Thread(target=begin, args=(store, number)) for number, store in enumerate(stores)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        assert [entry.operation for entry in stores[0].versions("t")] == ["CREATE TABLE"] + ["WRITE"] * 6
+        assert sorted(stores[0].read("t")["n"].to_pylist()) == list(range(6))

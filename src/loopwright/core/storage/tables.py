@@ -329,6 +329,8 @@ class TableStore:
 
         The first rows are a commit of their own because delta-rs checks transactions only against a table that exists.
         """
+        once = self._commit()
+        once.max_commit_retries = 0  # a creation that lost must not land behind the winner's
         place = self.location.child(table)
         if place.folder is not None:
             place.folder.mkdir(parents=True, exist_ok=True)
@@ -343,7 +345,7 @@ class TableStore:
                     "delta.enableExpiredLogCleanup": "false",
                 },
                 storage_options=self._options or None,
-                commit_properties=self._commit(),
+                commit_properties=once,
             )
         handle.table = self._open(table, None)
         return handle.table
