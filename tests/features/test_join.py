@@ -15,6 +15,7 @@ from loopwright.features.join import JoinView, first_duplicate, point_in_time, r
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MOMENT = pa.timestamp("us", tz="UTC")
 ENTITIES = st.sampled_from(["a", "b", None])
+ONE = connect()  # opening one takes longer than a query
 SECONDS = st.integers(0, 12)
 
 rows_of_views = st.lists(
@@ -83,10 +84,10 @@ def as_known_at(rows, entity, second, ttl):
     return best[3] if ttl is None or best[1] > second - ttl else None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(rows_of_views, rows_of_examples, ttls)
 def test_equals_the_definition(rows, examples, ttl):
-    with connect() as connection:
+    with ONE.cursor() as connection:
         load_view(connection, rows)
         load_examples(connection, examples)
         sql = point_in_time(connection, "x", [view_of(ttl)], time="t", columns=("row",), order="row")
@@ -95,10 +96,10 @@ def test_equals_the_definition(rows, examples, ttl):
     assert [value for _, value in found] == [as_known_at(rows, entity, second, ttl) for entity, second in examples]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows_of_views, rows_of_views, rows_of_examples, ttls)
 def test_several_views_do_not_touch_each_other(first, second, examples, ttl):
-    with connect() as connection:
+    with ONE.cursor() as connection:
         load_view(connection, first)
         load_view(connection, second, "w", "g")
         load_examples(connection, examples)
@@ -112,14 +113,14 @@ def test_several_views_do_not_touch_each_other(first, second, examples, ttl):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), unique=True, max_size=40),
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 50)), min_size=1, max_size=20),
 )
 def test_equals_merge_asof_where_rows_are_known_at_their_event_time(keys, examples):
     rows = [(entity, second, 0, float(index)) for index, (entity, second) in enumerate(keys)]
-    with connect() as connection:
+    with ONE.cursor() as connection:
         load_view(connection, rows)
         load_examples(connection, examples)
         assert rows_in_order(connection, view_of(None))
@@ -140,12 +141,12 @@ def test_equals_merge_asof_where_rows_are_known_at_their_event_time(keys, exampl
 
 
 def test_keys_of_two_columns_and_other_names():
-    with connect() as connection:
+    with ONE.cursor() as connection:
         connection.execute(
-            "CREATE TABLE x AS SELECT 0 AS row, 1 AS a, 'p' AS b, TIMESTAMPTZ '2026-01-01 00:00:05+00' AS t"
+            "CREATE OR REPLACE TABLE x AS SELECT 0 AS row, 1 AS a, 'p' AS b, TIMESTAMPTZ '2026-01-01 00:00:05+00' AS t"
         )
         connection.execute(
-            "CREATE TABLE v AS SELECT unnest([1, 1, 2]) AS k, unnest(['p', 'q', 'p']) AS l, unnest([1, 2, 3]) AS f, "
+            "CREATE OR REPLACE TABLE v AS SELECT unnest([1, 1, 2]) AS k, unnest(['p', 'q', 'p']) AS l, unnest([1, 2, 3]) AS f, "
             "TIMESTAMPTZ '2026-01-01' AS event_time, TIMESTAMPTZ '2026-01-01' AS known_at"
         )
         view = JoinView("v", ("k", "l"), ("a", "b"), "event_time", "known_at", ("f",))
@@ -153,7 +154,7 @@ def test_keys_of_two_columns_and_other_names():
 
 
 def test_names_the_first_duplicate():
-    with connect() as connection:
+    with ONE.cursor() as connection:
         load_view(connection, [("a", 1, 0, 1.0), ("b", 2, 0, 1.0), ("b", 2, 1, 1.0), ("b", 2, 1, 2.0)])
         assert first_duplicate(connection, view_of(None)) == (
             "b",
@@ -167,7 +168,7 @@ def test_names_the_first_duplicate():
 
 @pytest.mark.parametrize("views", [[], ["v"]])
 def test_no_examples_give_no_rows(views):
-    with connect() as connection:
+    with ONE.cursor() as connection:
         load_view(connection, [("a", 1, 0, 1.0)])
         load_examples(connection, [])
         sql = point_in_time(connection, "x", [view_of(None) for _ in views], time="t", columns=("row",), order="row")

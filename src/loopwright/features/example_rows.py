@@ -170,9 +170,9 @@ def make_examples(connection: duckdb.DuckDBPyConnection, source: ExampleSource, 
     """
     spec, table = source.spec, quote_name(source.name)
     _check_arrivals(connection, source)
-    columns = [ref.name for ref in spec.columns]
+    columns = [source.field(ref.name).name for ref in spec.columns]
     for transform in spec.transforms:
-        columns.extend(ref.name for ref in transform.inputs)
+        columns.extend(source.request_field(ref.name).name for ref in transform.inputs)
     for view in spec.views:
         for entity in view.entity:
             if entity not in source.types:
