@@ -44,7 +44,7 @@ class Slot:
             warm-up's timing);
             0 sends all to the executor.
         lock: Held while the version computes: calls of one version never overlap.
-        slow_calls: Calls on the event loop that took longer than they should.
+        slow_calls: By how many the slow calls on the event loop outnumber the others lately.
     """
 
     predictor: Predictor
@@ -53,11 +53,13 @@ class Slot:
     slow_calls: int = 0
 
     def note(self, seconds: float) -> None:
-        """Hear how long a call on the event loop took; a version that is slow again and again goes to the executor."""
-        if seconds > _SLOW_INLINE_S:
-            self.slow_calls += 1
-            if self.slow_calls >= _SLOW_INLINE_CALLS:
-                self.inline_rows = 0
+        """Hear how long a call on the event loop took; a version that is mostly slow goes to the executor."""
+        if seconds <= _SLOW_INLINE_S:
+            self.slow_calls -= self.slow_calls > 0  # a busy machine makes single calls slow, and is no reason
+            return
+        self.slow_calls += 1
+        if self.slow_calls >= _SLOW_INLINE_CALLS:
+            self.inline_rows = 0
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class BadFieldError(InvalidRequestError):
 
 
 class HttpRequest:
-    """One request, its headers looked up on demand and its body read once.
+    """One request: method, path, headers, and a body that is read once.
 
     Attributes:
         counted: Set when the request is handed to an endpoint, which counts it from then on.
@@ -47,16 +47,14 @@ class HttpRequest:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self.counted = False
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value by its lower-case name, or None."""
-        for key, value in self._headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     async def body(self, *, limit: int = MAX_BODY_BYTES) -> bytes:
         """Read the body.

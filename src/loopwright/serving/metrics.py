@@ -1,15 +1,17 @@
 """What a server counts, under the names that its Prometheus endpoint shows.
 
-Latency buckets are fixed and logarithmic, 4 per octave from 0.25 ms to about 10 s: histograms of different processes
-and moments add up, and the edges bound the error of a quantile to a factor of 2^(1/4).
+Latency buckets are those of `loopwright.core.statistics.histogram`: fixed and logarithmic, so that histograms of
+different processes and moments add up, and the edges bound the error of a quantile to a factor of 2^(1/4). What is
+counted per request is kept in plain lists and laid out for Prometheus only at a scrape.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 
 from loopwright.core.statistics.histogram import EDGES_MS
@@ -22,7 +24,31 @@ if TYPE_CHECKING:
     from loopwright.serving.prediction_log import PredictionLog
 
 LATENCY_BUCKETS_S: tuple[float, ...] = tuple(edge / 1000 for edge in EDGES_MS)
-_ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384, 65536)
+_ROW_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0, 65536.0)
+
+
+class _Distribution:
+    """Counts by bucket; written by one thread per key (the event loop, or the shadow for its own route)."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the cumulative counts by upper edge."""
+        edges = [*(f"{bound:.6g}" for bound in self.bounds), "+Inf"]
+        result, running = [], 0
+        for edge, count in zip(edges, self.counts, strict=True):
+            running += count
+            result.append((edge, float(running)))
+        return result
 
 
 class ServingMetrics:
@@ -31,26 +57,9 @@ class ServingMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._logs: dict[str, PredictionLog] = {}
-        self._requests = Counter(
-            "loopwright_requests",
-            "Requests answered, by HTTP status.",
-            ("model", "version", "route", "protocol", "code"),
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "loopwright_request_seconds",
-            "From acceptance to the logged answer.",
-            ("model", "version", "route"),
-            buckets=LATENCY_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._rows = Histogram(
-            "loopwright_batch_rows",
-            "Rows computed in one call.",
-            ("model",),
-            buckets=_ROW_BUCKETS,
-            registry=self.registry,
-        )
+        self._requests: dict[tuple[str, str, str, str, str], int] = {}
+        self._seconds: dict[tuple[str, str, str], _Distribution] = {}
+        self._rows: dict[tuple[str, str], _Distribution] = {}
         self._inflight = Gauge("loopwright_inflight", "Requests being worked on.", ("model",), registry=self.registry)
         self._shed = Counter(
             "loopwright_shed", "Requests refused to protect the others.", ("model", "reason"), registry=self.registry
@@ -59,22 +68,14 @@ class ServingMetrics:
             "loopwright_shadow_dropped", "Copies that the shadow had no room for.", ("model",), registry=self.registry
         )
         self._load_seconds = Gauge(
-            "loopwright_model_load_seconds",
-            "Loading and warming a version.",
-            ("model", "version"),
-            registry=self.registry,
+            "loopwright_model_load_seconds", "Load and warm-up.", ("model", "version"), registry=self.registry
         )
         self._load_failures = Counter(
-            "loopwright_model_load_failures",
-            "Versions refused by load or self-test.",
-            ("model",),
-            registry=self.registry,
+            "loopwright_model_load_failures", "Versions refused.", ("model",), registry=self.registry
         )
         self._outcomes = Counter("loopwright_outcomes", "Outcomes received.", ("model",), registry=self.registry)
         self._ready = Gauge("loopwright_ready", "1 when all declared models are loaded.", registry=self.registry)
-        self._requests_of: dict[tuple[str, int, str, str, int], Counter] = {}
-        self._seconds_of: dict[tuple[str, int, str], Histogram] = {}
-        self._rows_of: dict[str, Histogram] = {}
+        self.registry.register(_PerRequest(self))
         self.registry.register(_LogRows(self._logs))
 
     def watch_log(self, log: PredictionLog) -> None:
@@ -84,25 +85,24 @@ class ServingMetrics:
     def request(
         self, model: str, version: int, route: str, protocol: str, code: int, seconds: float, rows: int
     ) -> None:
-        """Count one answered request."""
-        key = (model, version, route, protocol, code)
-        counter = self._requests_of.get(key)
-        if counter is None:
-            counter = self._requests_of[key] = self._requests.labels(model, str(version), route, protocol, str(code))
-        counter.inc()
-        place = (model, version, route)
-        histogram = self._seconds_of.get(place)
-        if histogram is None:
-            histogram = self._seconds_of[place] = self._seconds.labels(model, str(version), route)
-        histogram.observe(seconds)
-        batch = self._rows_of.get(model)
+        """Count one request that was accepted, and its latency from acceptance to the logged answer."""
+        number = str(version)
+        key = (model, number, route, protocol, str(code))
+        self._requests[key] = self._requests.get(key, 0) + 1
+        place = (model, number, route)
+        latency = self._seconds.get(place)
+        if latency is None:
+            latency = self._seconds[place] = _Distribution(LATENCY_BUCKETS_S)
+        latency.observe(seconds)
+        batch = self._rows.get((model, route))
         if batch is None:
-            batch = self._rows_of[model] = self._rows.labels(model)
+            batch = self._rows[model, route] = _Distribution(_ROW_BUCKETS)
         batch.observe(rows)
 
     def refused(self, model: str, protocol: str, code: int) -> None:
         """Count a request that was answered with an error before a version had it."""
-        self._requests.labels(model, "", "", protocol, str(code)).inc()
+        key = (model, "", "", protocol, str(code))
+        self._requests[key] = self._requests.get(key, 0) + 1
 
     def shed(self, model: str, reason: str) -> None:
         """Count a request refused to protect the others."""
@@ -135,6 +135,37 @@ class ServingMetrics:
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def per_request(self) -> Iterator[Metric]:
+        """Lay out what is counted per request."""
+        requests = CounterMetricFamily(
+            "loopwright_requests",
+            "Requests answered, by HTTP status.",
+            labels=("model", "version", "route", "protocol", "code"),
+        )
+        for key, count in list(self._requests.items()):
+            requests.add_metric(key, count)
+        seconds = HistogramMetricFamily(
+            "loopwright_request_seconds",
+            "From acceptance to the logged answer.",
+            labels=("model", "version", "route"),
+        )
+        for place, latency in list(self._seconds.items()):
+            seconds.add_metric(place, latency.buckets(), latency.total)
+        rows = HistogramMetricFamily("loopwright_batch_rows", "Rows per call.", labels=("model", "route"))
+        for batch_key, batch in list(self._rows.items()):
+            rows.add_metric(batch_key, batch.buckets(), batch.total)
+        yield from (requests, seconds, rows)
+
+
+class _PerRequest:
+    """Lays out the per-request counts at the moment of a scrape."""
+
+    def __init__(self, metrics: ServingMetrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._metrics.per_request()
 
 
 class _LogRows:

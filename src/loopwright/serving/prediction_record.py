@@ -107,29 +107,22 @@ def to_table(records: Iterable[PredictionRecord]) -> pa.Table:
 
 
 def _plain(value: object) -> object:
-    """Turn what JSON has no form for into what it has: arrays to lists, bytes to their length, others to text."""
+    """Turn what JSON has no form for into what it has: arrays to lists, NumPy's scalars to Python's, others to text."""
     if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, memoryview | bytes | bytearray):
-        return f"<{len(value)} bytes>"
-    return str(value)
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 _json = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def features_json(features: Mapping[str, object]) -> str:
-    """Write features as served as a JSON object; missing values (None, NaN) are null.
+    """Write features as served (plain values, by name) as a JSON object; missing values (None, NaN) are null.
 
     >>> features_json({"distance_km": 3.5, "city": "Oslo", "pace": float("nan")})
     '{"distance_km":3.5,"city":"Oslo","pace":null}'
     """
-    shortened = {
-        name: f"<{len(value)} bytes>" if isinstance(value, bytes) else value for name, value in features.items()
-    }
-    return _json.encode(shortened).decode()
+    return _json.encode(features).decode()
 
 
 def output_cells(value: object, *, classifies: bool) -> tuple[float | None, str | None]:
