@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loopwright.core.statistics.drift import DEFAULT_GATE, homogeneity_p_value, psi_corrected
+from loopwright.core.statistics.binning import freeze_numeric
+from loopwright.core.statistics.distance import psi_corrected
+from loopwright.core.statistics.drift import DEFAULT_GATE, effective_rows, homogeneity_p_value
 from loopwright.core.statistics.multiplicity import holm
 
 FEATURES, CELLS, REFERENCE = 50, 10, 10_000
@@ -58,3 +60,42 @@ def test_a_category_that_doubles_is_found() -> None:
 
 def test_a_shift_that_does_not_matter_never_alarms() -> None:
     assert alarms(shifted(0.05), 1_000_000, 200, seed=3).sum() == 0
+
+
+def autoregression(rng: np.random.Generator, streams: int, rows: int, phi: float) -> np.ndarray:
+    values = np.empty((rows, streams))
+    values[0] = rng.normal(size=streams)
+    noise = rng.normal(size=(rows, streams)) * np.sqrt(1 - phi**2)
+    for row in range(1, rows):
+        values[row] = phi * values[row - 1] + noise[row]
+    return values.T
+
+
+@pytest.mark.parametrize(("phi", "naive_at_least"), [(0.5, 0.005), (0.9, 0.3), (0.98, 0.8)])
+def test_rows_that_follow_each_other_raise_no_false_alarm(phi: float, naive_at_least: float) -> None:
+    rng = np.random.default_rng(4)
+    naive, deflated = [], []
+    for reference in autoregression(rng, 10, 10_000, phi):
+        bins = freeze_numeric(reference, bins=CELLS)
+        share = effective_rows(reference) / len(reference)
+        counts = bins.count(reference)
+        windows = np.stack([bins.count(window) for window in autoregression(rng, 100, 1000, phi)])
+        naive += (homogeneity_p_value(counts, windows) <= ALPHA).tolist()
+        deflated += (homogeneity_p_value(counts, windows, reference_share=share, window_share=share) <= ALPHA).tolist()
+    assert np.mean(naive) >= naive_at_least
+    assert np.mean(deflated) <= 3 * ALPHA
+
+
+def test_a_week_that_repeats_raises_no_false_alarm() -> None:
+    rng = np.random.default_rng(5)
+    hours = np.arange(4 * 168 * 15) / 15  # four weeks, 15 rows an hour
+    alarmed = []
+    for _ in range(20):
+        reference = np.sin(2 * np.pi * hours / 168) + rng.normal(size=len(hours))
+        bins = freeze_numeric(reference, bins=CELLS)
+        share = effective_rows(reference) / len(reference)
+        days = (np.sin(2 * np.pi * hours / 168) + rng.normal(size=len(hours))).reshape(28, 360)
+        windows = np.stack([bins.count(day) for day in days])
+        p = homogeneity_p_value(bins.count(reference), windows, reference_share=share, window_share=share)
+        alarmed += (p <= ALPHA).tolist()
+    assert np.mean(alarmed) <= 3 * ALPHA

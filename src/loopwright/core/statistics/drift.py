@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from loopwright.core.statistics.distance import checked_counts, js_distance, psi, psi_corrected
 from loopwright.core.statistics.multiplicity import holm
 
 if TYPE_CHECKING:
@@ -51,73 +52,6 @@ class FeatureDrift:
     window_rows: int
 
 
-def psi(reference: ArrayLike, window: ArrayLike) -> NDArray[np.float64]:
-    """Compute the population stability index between counts on the same cells.
-
-    The symmetrised Kullback-Leibler divergence `sum (p - q) ln(p / q)`. A cell that is empty on one side counts as
-    half a row there; a cell that is empty on both is left out.
-
-    Source: B. Yurdakul (2018), Statistical properties of population stability index.
-
-    Args:
-        reference: Shape (..., cells), counts of at least one row.
-        window: Shape (..., cells), counts of at least one row.
-
-    >>> round(float(psi([25, 25, 25, 25], [40, 30, 20, 10])), 4)
-    0.2282
-    """
-    p, q, used = _shares(reference, window)
-    terms = np.where(used, (p - q) * (np.log(p) - np.log(q)), 0.0)
-    return np.asarray(terms.sum(axis=-1))
-
-
-def psi_null_mean(reference: ArrayLike, window: ArrayLike) -> NDArray[np.float64]:
-    """Give the expected PSI when nothing changed: `(cells - 1) (1 / n + 1 / m)`.
-
-    PSI divided by `1/n + 1/m` is then asymptotically chi-square with `cells - 1` degrees of freedom (Yurdakul 2018).
-
-    >>> round(float(psi_null_mean([1000] * 10, [10] * 10)), 6)
-    0.0909
-    """
-    counts_r, counts_w = _counts(reference), _counts(window)
-    cells = np.maximum(((counts_r > 0) | (counts_w > 0)).sum(axis=-1) - 1, 0)
-    return np.asarray(cells * (1.0 / counts_r.sum(axis=-1) + 1.0 / counts_w.sum(axis=-1)))
-
-
-def psi_critical(cells: int, reference_rows: float, window_rows: float, *, level: float = 0.95) -> float:
-    """Give the PSI that noise stays below with probability `level`, for cells of fair size.
-
-    >>> round(psi_critical(10, 10_000, 100), 4)
-    0.1709
-    """
-    return float(special.chdtri(cells - 1, 1.0 - level) * (1.0 / reference_rows + 1.0 / window_rows))
-
-
-def psi_corrected(reference: ArrayLike, window: ArrayLike) -> NDArray[np.float64]:
-    """Compute `max(0, PSI - its expectation without change)`: a size of change that window length does not inflate.
-
-    >>> float(psi_corrected([500, 500], [52, 48]))
-    0.0
-    """
-    return np.asarray(np.maximum(psi(reference, window) - psi_null_mean(reference, window), 0.0))
-
-
-def js_distance(reference: ArrayLike, window: ArrayLike) -> NDArray[np.float64]:
-    """Compute the Jensen-Shannon distance (root of the divergence, base 2), between 0 and 1.
-
-    Source: J. Lin (1991), Divergence measures based on the Shannon entropy; D. Endres, J. Schindelin (2003).
-
-    >>> float(js_distance([10, 0], [0, 10]))
-    1.0
-    """
-    counts_r, counts_w = _counts(reference), _counts(window)
-    p = counts_r / counts_r.sum(axis=-1, keepdims=True)
-    q = counts_w / counts_w.sum(axis=-1, keepdims=True)
-    middle = (p + q) / 2
-    divergence = (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=-1) / (2 * np.log(2.0))
-    return np.asarray(np.sqrt(np.clip(divergence, 0.0, 1.0)))
-
-
 def homogeneity_p_value(
     reference: ArrayLike, window: ArrayLike, *, reference_share: float = 1.0, window_share: float = 1.0
 ) -> NDArray[np.float64]:
@@ -144,8 +78,8 @@ def homogeneity_p_value(
     >>> round(float(same), 3), bool(moved < 0.001)
     (0.995, True)
     """
-    counts_r = _counts(reference) * reference_share
-    counts_w = _counts(window) * window_share
+    counts_r = checked_counts(reference) * reference_share
+    counts_w = checked_counts(window) * window_share
     if counts_r.ndim != 1:
         raise ValueError(f"the reference needs one axis of cells, got shape {counts_r.shape}")
     rows_r = float(counts_r.sum())
@@ -174,6 +108,7 @@ def two_stage(
     *,
     alpha: float = DEFAULT_ALPHA,
     gate: float = DEFAULT_GATE,
+    reference_share: float | Sequence[float] = 1.0,
     window_share: float | Sequence[float] = 1.0,
 ) -> tuple[FeatureDrift, ...]:
     """Judge all features of one window: drifted means significant over the family and material.
@@ -183,7 +118,8 @@ def two_stage(
         window: One array of counts per feature, on the same cells.
         alpha: Family-wise chance of a false alarm in a window without change.
         gate: Smallest PSI_c that matters.
-        window_share: Effective rows per row of the window, one for all or one per feature.
+        reference_share: Effective rows per row of the reference, one for all or one per feature; see `effective_rows`.
+        window_share: Effective rows per row of the window, likewise.
 
     Returns:
         One result per feature, in order. A feature without rows on either side has p-value 1 and no drift.
@@ -193,11 +129,13 @@ def two_stage(
     """
     if len(reference) != len(window):
         raise ValueError(f"{len(reference)} features have a reference and {len(window)} a window; they must pair up")
-    shares = [float(window_share)] * len(window) if isinstance(window_share, int | float) else list(window_share)
-    pairs = [(_counts(r), _counts(w)) for r, w in zip(reference, window, strict=True)]
+    pairs = [(checked_counts(r), checked_counts(w)) for r, w in zip(reference, window, strict=True)]
+    shares = zip(_per_feature(reference_share, len(pairs)), _per_feature(window_share, len(pairs)), strict=True)
     raw = [
-        float(homogeneity_p_value(r, w, window_share=share)) if r.sum() > 0 and w.sum() > 0 else 1.0
-        for (r, w), share in zip(pairs, shares, strict=True)
+        float(homogeneity_p_value(r, w, reference_share=of_reference, window_share=of_window))
+        if r.sum() > 0 and w.sum() > 0
+        else 1.0
+        for (r, w), (of_reference, of_window) in zip(pairs, shares, strict=True)
     ]
     if not raw:
         return ()
@@ -251,6 +189,10 @@ def historical_p_value(statistic: float, history: ArrayLike) -> float:
     return float((1 + np.count_nonzero(past >= statistic)) / (1 + len(past)))
 
 
+def _per_feature(share: float | Sequence[float], features: int) -> list[float]:
+    return [float(share)] * features if isinstance(share, int | float) else list(share)
+
+
 def _feature_drift(
     reference: NDArray[np.float64], window: NDArray[np.float64], p_value: float, *, alpha: float, gate: float
 ) -> FeatureDrift:
@@ -267,25 +209,6 @@ def _feature_drift(
         reference_rows=rows_r,
         window_rows=rows_w,
     )
-
-
-def _counts(counts: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(counts, dtype=np.float64)
-    if array.ndim == 0 or np.any(array < 0):
-        raise ValueError("counts need an axis of cells and must not be negative")
-    return array
-
-
-def _shares(
-    reference: ArrayLike, window: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    counts_r, counts_w = np.broadcast_arrays(_counts(reference), _counts(window))
-    used = (counts_r > 0) | (counts_w > 0)
-    filled_r = np.where(used & (counts_r == 0), 0.5, counts_r)
-    filled_w = np.where(used & (counts_w == 0), 0.5, counts_w)
-    p = filled_r / filled_r.sum(axis=-1, keepdims=True)
-    q = filled_w / filled_w.sum(axis=-1, keepdims=True)
-    return np.where(used, p, 1.0), np.where(used, q, 1.0), used
 
 
 def _chi_square_p(reference: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
