@@ -305,3 +305,25 @@ def test_declarations_are_checked() -> None:
         files("a", format="parqet")  # type: ignore[arg-type]
     with pytest.raises(DeclarationError, match="needs a path"):
         files("")
+
+
+def test_a_contract_and_a_key_may_fail_in_one_ingest(lake: Lake, tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "id,x\n1,1\n1,2\n2,bad\n3,\n")
+    report = lake.ingest(Dataset("a", files("a.csv"), key="id", contract=[column("x", "int")]))
+    assert (report.rows_accepted, report.rows_quarantined) == (1, 3)
+    assert report.reasons == {"key(id)": 1, "required(x)": 1, "type(x)": 1}
+    assert lake.quarantine("a").rows == 3
+
+
+def test_types_that_no_table_holds_are_refused(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    pq.write_table(pa.table({"id": [1], "span": pa.array([3], pa.time64("us"))}), tmp_path / "d/a.parquet")
+    pq.write_table(pa.table({"id": pa.array([2**64 - 1], pa.uint64())}), tmp_path / "d/b.parquet")
+    pq.write_table(pa.table({"id": [3], "nested": [{"a": [1, 2]}], "blob": [b"x"]}), tmp_path / "d/c.parquet")
+    report = lake.ingest(Dataset("t", files("d/*.parquet")))
+    assert report.rows_accepted == 1
+    assert "column 'span'" in report.refused["d/a.parquet"]
+    assert "column 'id'" in report.refused["d/b.parquet"]
+    assert lake.read(lake.snapshot("t"), columns=["nested", "blob"]).to_pylist() == [
+        {"nested": {"a": [1, 2]}, "blob": b"x"}
+    ]

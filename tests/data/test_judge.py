@@ -131,7 +131,7 @@ COLUMNS = [
 
 
 @pytest.mark.parametrize("case", range(len(COLUMNS)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_text_values_are_judged_as_the_oracle_does(case: int, data: st.DataObject) -> None:
     item, cells = COLUMNS[case]
@@ -145,7 +145,7 @@ def test_text_values_are_judged_as_the_oracle_does(case: int, data: st.DataObjec
     assert judged.good["v"].to_pylist() == [read(item, values[row])[1] for row in kept]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(values=st.lists(st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True)), min_size=1, max_size=20))
 def test_numbers_are_judged_as_the_oracle_does(values: list[float | None]) -> None:
     for item in (column("v", "float", at_least=0), column("v", "int", required=False)):

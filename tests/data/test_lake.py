@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
 
+from loopwright.core.errors import StoreFullError
 from loopwright.data.check import expect, unique
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
@@ -87,3 +89,47 @@ def test_frame(lake: Lake) -> None:
     assert report.rows_accepted == 2
     assert not lake.has_new(data)
     assert lake.row("people", "id", 2).source_row == 1  # type: ignore[union-attr]
+
+
+def test_a_full_disk_loses_nothing(lake: Lake, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "data/orders/a.csv", HEADER + "1,2026-01-01,Oslo,1,1\n2,2026-01-01,Rome,1,1\n")
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("loopwright.data.stage.pq.ParquetWriter.write_table", full)
+        with pytest.raises(StoreFullError, match="nothing of it was stored"):
+            lake.ingest(orders())
+    assert lake.history("orders") == []
+    append = stores.tables.append
+
+    def refusing(table: str, *args: object, **options: object) -> int:
+        if table.startswith("datasets/"):
+            raise StoreFullError("No space is left.")
+        return append(table, *args, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.tables, "append", refusing)
+        with pytest.raises(StoreFullError):
+            lake.ingest(orders())
+    assert lake.has_new(orders())
+    report = lake.ingest(orders())
+    assert (report.rows_accepted, report.rows_quarantined) == (1, 1)
+    assert (lake.snapshot("orders").rows, lake.quarantine("orders").rows) == (1, 1)
+
+
+def test_quarantine_is_filtered(lake: Lake, tmp_path: Path) -> None:
+    assert lake.quarantine("orders").rows == 0
+    assert lake.quarantine("orders").entries() == []
+    assert lake.quarantine("orders").reasons() == {}
+    assert lake.quarantine("orders").table().num_rows == 0
+    write(tmp_path / "data/orders/a.csv", HEADER + "1,2026-01-01,Rome,1,1\n2,2026-01-01,Oslo,-1,1\n")
+    write(tmp_path / "data/orders/b.csv", HEADER + "3,2026-01-01,Rome,-1,1\n")
+    lake.ingest(orders())
+    view = lake.quarantine("orders")
+    assert (view.rows, view.table().num_rows) == (3, 3)
+    assert [row.raw["order_id"] for row in view.entries(check="among")] == ["1", "3"]  # type: ignore[index]
+    assert [row.raw["order_id"] for row in view.entries(column="distance_km")] == ["2", "3"]  # type: ignore[index]
+    assert [row.source_row for row in view.entries(source="data/orders/b.csv")] == [0]
+    assert len(view.entries(limit=1)) == 1

@@ -85,7 +85,8 @@ def column(
         at_most: Largest value, included.
         matches: Regular expression that the whole value must match (RE2 syntax).
         required: Whether a missing value is a failure.
-        sensitive: Marks personal data; ``True`` means ``"hash"``.
+        sensitive: Marks personal data, for what is logged and shown: ``"hash"`` (``True``), ``"mask"`` or ``"drop"``
+            there. The dataset itself holds the value.
         on_failure: ``quarantine`` the row, ``stop`` the ingest before anything is stored, or ``warn`` and keep the row.
 
     Raises:

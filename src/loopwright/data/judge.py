@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
 from loopwright.data.column import Column
 from loopwright.data.contract import require_known
 from loopwright.data.reading import SQL_TYPES, cast_sql, integer_sql, number_sql, plain, present_sql
+from loopwright.data.rule import Rule, value_checks
 from loopwright.data.unit import DEFECT, INSIDE, ROW, TEXT
 
 if TYPE_CHECKING:
@@ -23,29 +23,12 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.data.column import OnFailure, Scalar
     from loopwright.data.contract import Contract
 
 REASONS_TYPE = pa.list_(pa.struct([("check", pa.string()), ("column", pa.string()), ("value", pa.string())]))
 _INDEX = "__index"
 CARRIED = ("_source", ROW)
 PAYLOAD_DEFECT = "__payload_"  # with the column's name: why its bytes are no payload
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One check of a row: it fails where ``failed`` is true. ``value`` is the SQL text of what was found."""
-
-    check: str
-    column: str
-    failed: str
-    value: str
-    on_failure: OnFailure = "quarantine"
-
-    @property
-    def label(self) -> str:
-        """How reports name it, such as ``at_most(distance_km)``."""
-        return f"{self.check}({self.column})"
 
 
 @dataclass(frozen=True)
@@ -183,7 +166,7 @@ class Judge:
                 rules.append(Rule("required", name, absent, shown, item.on_failure))
             if item.type == "float":
                 rules.append(Rule("finite", name, f"isinf({value})", shown, item.on_failure))
-            rules += [Rule(check, name, failed, shown, item.on_failure) for check, failed in _value_checks(item, value)]
+            rules += [Rule(check, name, failed, shown, item.on_failure) for check, failed in value_checks(item, value)]
         known = list(columns)
         for check in self._contract.expects():
             where = "NULL::VARCHAR"
@@ -270,34 +253,6 @@ def _empty_bad() -> pa.Table:
     return pa.schema(
         [("_source", pa.string()), (ROW, pa.int64()), ("reasons", REASONS_TYPE), ("raw", pa.string())]
     ).empty_table()
-
-
-def _value_checks(item: Column, value: str) -> list[tuple[str, str]]:
-    low = None if item.at_least is None else f"{value} < {_literal(item.at_least, item.type)}"
-    high = None if item.at_most is None else f"{value} > {_literal(item.at_most, item.type)}"
-    checks: list[tuple[str, str]] = []
-    if low and high:
-        checks.append(("between", f"({low} OR {high})"))
-    elif low:
-        checks.append(("at_least", low))
-    elif high:
-        checks.append(("at_most", high))
-    if item.among is not None:
-        checks.append(("among", f"{value} NOT IN ({', '.join(_literal(one, item.type) for one in item.among)})"))
-    if item.matches is not None:
-        checks.append(("matches", f"NOT regexp_full_match({value}, {quote_text(item.matches)})"))
-    return checks
-
-
-def _literal(value: Scalar, type_: str) -> str:
-    if type_ in {"timestamp", "date"}:
-        text = value.isoformat() if isinstance(value, (date, datetime)) else str(value)
-        return f"{quote_text(text)}::{SQL_TYPES[type_]}"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{quote_text(repr(value))}::DOUBLE"
-    return str(value) if isinstance(value, int) else quote_text(str(value))
 
 
 def _shown(value: str, kind: pa.DataType) -> str:

@@ -152,6 +152,7 @@ class Judging:
                 raise UnreadableUnitError("the column '_source' is a system column; rename or drop it")
             if not given:
                 batch = batch.append_column(SOURCE, pa.array([unit.name] * batch.num_rows, pa.string()))  # noqa: PLW2901
+            self._check_names(judge, columns)
             if columns and not is_checked:
                 is_checked = True
                 self._check_columns(judge, unit, columns, warnings)
@@ -165,13 +166,15 @@ class Judging:
             last = max(last, pc.max(batch[ROW]).as_py())
         return last + 1
 
-    def _check_columns(self, judge: Judge, unit: Unit, columns: list[str], warnings: list[str]) -> None:
+    def _check_names(self, judge: Judge, columns: list[str]) -> None:
         for name in columns:
             if name.startswith("__") or name in SYSTEM_COLUMNS:
                 raise UnreadableUnitError(f"the column '{name}' has a name kept for the system; rename or drop it")
         extra = judge.extra_columns(columns)
         if extra:
             raise UnreadableUnitError(f"the contract is strict and does not name the column {', '.join(extra)}")
+
+    def _check_columns(self, judge: Judge, unit: Unit, columns: list[str], warnings: list[str]) -> None:
         absent = judge.missing_columns(columns) if unit.has_header else []
         if absent:
             self._missing[unit.name] = (absent, columns)

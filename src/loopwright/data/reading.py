@@ -8,7 +8,7 @@ missing         null; a float that is NaN; and, for a type other than string, ca
                 column ``""`` is a value, except the unquoted empty field of a CSV file, which is missing.
 int             whole numbers: ``3``, ``+3``, ``3.0``; not ``3.7``, ``0x10`` or ``1_000``
 float           numbers; ±infinity is read and fails the check ``finite``
-bool            true/false, t/f, yes/no, y/n, 1/0, in any case
+bool            true/false, t/f, yes/no, y/n, 1/0, 1.0/0.0, in any case
 timestamp       ISO 8601, with an offset or in UTC; a date is its midnight
 date            ISO 8601; of a timestamp, the day in UTC
 image, audio    bytes, or the reference of stored ones; an image must be readable to its end
@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from loopwright.core.errors import DeclarationError
 from loopwright.core.storage.columns import storable_type
+from loopwright.data.unit import UnreadableUnitError
 
 SQL_TYPES = {
     "int": "BIGINT",
@@ -38,22 +40,33 @@ SQL_TYPES = {
     "audio": "VARCHAR",
 }
 _MISSING = "('', 'nan', 'na', 'n/a', 'null', 'none')"
-_TRUE = "('true', 't', 'yes', 'y', '1')"
-_FALSE = "('false', 'f', 'no', 'n', '0')"
+_TRUE = "('true', 't', 'yes', 'y', '1', '1.0')"
+_FALSE = "('false', 'f', 'no', 'n', '0', '0.0')"
 
 
 def plain(batch: pa.Table) -> pa.Table:
-    """Bring every column into a type that can be stored; dictionaries become their values, views plain texts."""
+    """Bring every column into a type that can be stored; dictionaries become their values, views plain texts.
+
+    Raises:
+        UnreadableUnitError: If a column has a type, or a value, that no table can hold.
+    """
     columns = []
-    for column in batch.columns:
-        if pa.types.is_null(column.type):
-            columns.append(column.cast(pa.string()))
-        elif pa.types.is_timestamp(column.type):
-            moment = column if column.type.tz else column.cast(pa.timestamp(column.type.unit, tz="UTC"))
-            columns.append(moment.cast(pa.timestamp("us", tz="UTC"), safe=False))
-        else:
-            columns.append(column.cast(storable_type(column.type)))
+    for name, column in zip(batch.column_names, batch.columns, strict=True):
+        try:
+            columns.append(_plain(column))
+        except (DeclarationError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise UnreadableUnitError(f"column '{name}': {reason}") from error
     return pa.table(columns, names=batch.column_names)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_timestamp(column.type):
+        moment = column if column.type.tz else column.cast(pa.timestamp(column.type.unit, tz="UTC"))
+        return moment.cast(pa.timestamp("us", tz="UTC"), safe=False)
+    return column.cast(storable_type(column.type))
 
 
 def present_sql(value: str, kind: pa.DataType, target: str) -> str:

@@ -6,6 +6,8 @@ manifest before the first commit. An ingest that died is completed from here, wi
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -15,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loopwright.core.errors import StoreFullError
 from loopwright.core.storage.duck import quote_name, quote_text
 from loopwright.data.unit import ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 POSITION = "__position"
@@ -63,8 +66,9 @@ class Stage:
 
     def close(self) -> None:
         """Finish the parts."""
-        for writer in self._writers.values():
-            writer.close()
+        with _space(self.folder):
+            for writer in self._writers.values():
+                writer.close()
         self._writers.clear()
 
     def scan(self, kind: str) -> str:
@@ -76,7 +80,7 @@ class Stage:
         """Fix what is to be committed; after return it survives the process."""
         path = self.folder / _MANIFEST
         temporary = path.with_suffix(".part")
-        with temporary.open("w", encoding="utf-8") as file:
+        with _space(self.folder), temporary.open("w", encoding="utf-8") as file:
             json.dump(content | {"parts": self.parts}, file, default=str)
             file.flush()
             os.fsync(file.fileno())
@@ -103,15 +107,29 @@ class Stage:
         self.parts = {"good": [], "bad": []}
 
     def _write(self, kind: str, rows: pa.Table) -> None:
-        if self._schemas.get(kind) != rows.schema:
-            if kind in self._writers:
-                self._writers.pop(kind).close()
-            self._count += 1
-            name = f"{kind}-{self._count:05d}.parquet"
-            self.parts[kind].append(name)
-            self._schemas[kind] = rows.schema
-            self._writers[kind] = pq.ParquetWriter(self.folder / name, rows.schema, compression="lz4")
-        self._writers[kind].write_table(rows)
+        with _space(self.folder):
+            if self._schemas.get(kind) != rows.schema or kind not in self._writers:
+                if kind in self._writers:
+                    self._writers.pop(kind).close()
+                self._count += 1
+                name = f"{kind}-{self._count:05d}.parquet"
+                self.parts[kind].append(name)
+                self._schemas[kind] = rows.schema
+                self._writers[kind] = pq.ParquetWriter(self.folder / name, rows.schema, compression="lz4")
+            self._writers[kind].write_table(rows)
+
+
+@contextlib.contextmanager
+def _space(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise StoreFullError(
+            f"No space is left under {folder} to stage the ingest; nothing of it was stored.",
+            hint="Free some space and run again.",
+        ) from error
 
 
 def good_rows(
