@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loopwright.core.storage.duck import connect, quote_name
+from loopwright.core.storage.duck import connect, quote_name, to_arrow
 from loopwright.loop.schedule import next_due
 from loopwright.loop.triggers import Schedule
 
@@ -38,9 +38,7 @@ def _next_maturity(workspace: Workspace, label: Label, now: datetime) -> datetim
     event_time = quote_name(dataset.event_time)
     with connect() as connection:
         workspace.data.attach(connection, "rows", snapshot)
-        row = connection.execute(
-            f"SELECT min({event_time}) FROM rows WHERE {quote_name(label.name)} IS NOT NULL AND {event_time} > ?",
-            [now - label.arrives_after],
-        ).fetchone()
-    newest: datetime | None = None if row is None else row[0]
+        query = f"SELECT min({event_time}) AS next FROM rows WHERE {quote_name(label.name)} IS NOT NULL AND {event_time} > $now"
+        found = to_arrow(connection.sql(query, params={"now": now - label.arrives_after}))
+    newest: datetime | None = found.column("next")[0].as_py()
     return None if newest is None else newest + label.arrives_after

@@ -49,8 +49,9 @@ class Why:
         """Say it in words, from the thing to the file."""
         yield self.subject
         if self.prediction is not None:
-            latency = int(str(self.prediction["latency_us"])) / 1000
-            yield f"answered {self.prediction['at']:%Y-%m-%d %H:%M:%S} UTC as {self.prediction['route']} in {latency:.1f} ms"
+            latency_ms = int(str(self.prediction["latency_us"])) / 1000
+            at, route = self.prediction["at"], self.prediction["route"]
+            yield f"answered {at:%Y-%m-%d %H:%M:%S} UTC as {route} in {latency_ms:.1f} ms"
         if self.outcome is not None:
             yield f"label {self.outcome['label']}, known {self.outcome['arrived_at']:%Y-%m-%d %H:%M:%S} UTC"
         if self.version is not None:

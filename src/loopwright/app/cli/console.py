@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 JSON_OPTION = typer.Option("--json", help="Print JSON for machines.")
 PROJECT_OPTION = typer.Option("--project", "-C", help="The project's folder.", show_default="here")
 
-console = Console(highlight=False, soft_wrap=False)
+_PIPE_WIDTH = 160  # a pipe has no width; tables of ids need some
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console = Console(highlight=False, width=_PIPE_WIDTH)
 
 
 def print_json(value: object) -> None:

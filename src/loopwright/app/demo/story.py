@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from loopwright.loop.decisions import DecisionRecord
     from loopwright.loop.step import Listener
     from loopwright.loop.turn import TurnOutcome
+    from loopwright.monitoring.signal import Signal
 
 MODEL = "digit"
 FIRST = range(1000)  # pictures to begin with
@@ -78,6 +79,7 @@ class Story:
         self._report = DemoReport(seed=seed, folder=str(folder))
         self._tally = Tally()
         self._during_turn = Tally()
+        self._told: set[str] = set()
 
     def run(self) -> DemoReport:
         """Tell it from the first file to the last answer.
@@ -122,7 +124,7 @@ class Story:
         self._record_turn(run_turn(self._loop, self._workspace, listener=self._listener))
         quarantine = self._workspace.data.quarantine("digits")
         for reason, rows in quarantine.reasons().items():
-            self._teller.say(f"  [yellow]quarantine[/] {rows} × {reason}")
+            self._teller.say(f"  [yellow]quarantine[/] {rows} rows: {reason}")
         self._report.champion["before"] = self._champion()
 
     def _serve(self) -> subprocess.Popen[bytes]:
@@ -130,7 +132,9 @@ class Story:
         home = self._workspace.stores.local
         environment = {**os.environ, "LOOPWRIGHT_SERVING_PORT": "0"}
         command = [sys.executable, "-P", "-m", "loopwright.loop.server_process", str(self._folder), str(os.getpid())]
-        server = subprocess.Popen(command, env=environment)  # noqa: S603 - our own module
+        log = (home / "server.log").open("ab")
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - our own module
+        log.close()
         deadline = self._clock.monotonic() + READY_WITHIN_S
         while self._clock.monotonic() < deadline and server.poll() is None:
             state = server_state(home)
@@ -270,17 +274,22 @@ class Story:
         return report
 
     def _show_signals(self, report: TickReport, *, sent: int) -> None:
+        """Tell the first signal of each check; the others are on record."""
         for signal in report.signals:
-            features = sorted(str(name) for name in _list(signal.evidence.get("features")))
-            if signal.check == "drift" and not self._report.drift_features:
+            if signal.check in self._told:
+                continue
+            self._told.add(signal.check)
+            features = drifted_features(signal)
+            if signal.check == "drift":
                 self._report.drift_features = features
-            if signal.check == "loss" and not self._report.rows_until_signal:
+            if signal.check == "loss":
                 self._report.rows_until_signal = sent
-            certainty = ", ".join(f"{name} {value:.3g}" for name, value in signal.certainty.items())
+            certainty = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in signal.certainty.items())
             value = "" if signal.value is None else f" {signal.value:.3g}"
-            named = f" in {', '.join(features[:4])}" if features else ""
+            bound = "" if signal.threshold is None else f" (bound {signal.threshold:.3g})"
+            named = f" in {', '.join(features)}" if features else ""
             self._teller.say(
-                f"  [yellow]{signal.severity}[/] {signal.check}{value}{named} after {sent} pictures ({certainty})"
+                f"  [yellow]{signal.severity}[/] {signal.check}{value}{bound}{named}, after {sent} pictures; {certainty}"
             )
 
     def _record_turn(self, outcome: TurnOutcome) -> None:
@@ -308,5 +317,9 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _list(value: object) -> list[object]:
-    return list(value) if isinstance(value, (list, tuple, dict)) else []
+def drifted_features(signal: Signal) -> list[str]:
+    """Return the features that a drift signal names."""
+    tested = signal.evidence.get("features")
+    if not isinstance(tested, list):
+        return []
+    return [str(one["feature"]) for one in tested if isinstance(one, dict) and one.get("drifted")]

@@ -43,6 +43,7 @@ class Stores:
 
     def close(self) -> None:
         """Give back connections."""
+        self.events.close()
         self.facts.close()
 
 
@@ -57,12 +58,12 @@ def open_stores(settings: Settings, *, clock: Clock | None = None, ids: Ids | No
     settings.home.mkdir(parents=True, exist_ok=True)
     facts = Facts(settings.metadata_url)
     blobs = BlobStore(settings.store_url)
-    tables = TableStore(settings.store_url)
+    tables = TableStore(settings.store_url, clock=used_clock, cache=settings.home / "cache")
     return Stores(
         blobs=blobs,
         tables=tables,
         payloads=PayloadStore(blobs, tables),
-        events=SqliteEventLog(settings.stream_url),
+        events=SqliteEventLog(settings.stream_url, clock=used_clock),
         facts=facts,
         lineage=Lineage(facts, used_clock),
         clock=used_clock,

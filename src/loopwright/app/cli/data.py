@@ -1,0 +1,143 @@
+"""``loopwright data``: datasets, snapshots and the quarantine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
+from loopwright.app.cli.project import opened
+from loopwright.core.durations import format_duration
+from loopwright.core.errors import UnknownNameError
+from loopwright.loop.project import Loop
+
+app = typer.Typer(no_args_is_help=True)
+_NAME = typer.Argument(help="The dataset.")
+
+
+@app.command("list")
+def list_datasets(
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """List datasets with their newest snapshot and what is in the quarantine."""
+    with opened(project) as (loop, workspace):
+        known = set(workspace.data.names())
+        found = [
+            (name, workspace.data.snapshot(name) if name in known else None, workspace.data.quarantine(name).rows)
+            for name in loop.datasets
+        ]
+    if as_json:
+        print_json([{"dataset": name, "snapshot": snapshot, "quarantined": rows} for name, snapshot, rows in found])
+        return
+    rows = [
+        [name, s.version if s else None, s.rows if s else 0, quarantined, s.created_at if s else None]
+        for name, s, quarantined in found
+    ]
+    console.print(
+        table(
+            "Datasets",
+            ["dataset", "version", "rows", "quarantined", "newest"],
+            rows,
+            right=["version", "rows", "quarantined"],
+        )
+    )
+
+
+@app.command()
+def ingest(
+    name: Annotated[str | None, _NAME] = None,
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Bring in what is new at the source of one dataset, or of all."""
+    with opened(project) as (loop, workspace):
+        names = list(loop.datasets) if name is None else [_known(loop, name)]
+        reports = [workspace.data.ingest(loop.datasets[each]) for each in names]
+    if as_json:
+        print_json(reports)
+        return
+    for report in reports:
+        console.print(
+            f"[bold]{report.dataset}[/]: {report.rows_accepted:,} rows in, {report.rows_quarantined:,} to the "
+            f"quarantine, {report.rows_duplicate:,} known already, in {format_duration(report.seconds)}"
+        )
+        for reason, rows in report.reasons.items():
+            console.print(f"  {rows:>8,} {reason}")
+        for warning in report.warnings:
+            console.print(f"  [yellow]{warning}[/]")
+        for file, why in report.refused.items():
+            console.print(f"  [red]{file}[/]: {why}")
+
+
+@app.command()
+def history(
+    name: Annotated[str, _NAME],
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """List the snapshots of a dataset, newest first."""
+    with opened(project) as (loop, workspace):
+        snapshots = workspace.data.history(_known(loop, name))
+    if as_json:
+        print_json(snapshots)
+        return
+    rows = [[s.version, s.rows, s.created_at, s.ingest_id] for s in snapshots]
+    console.print(table(name, ["version", "rows", "made", "ingest"], rows, right=["version", "rows"]))
+
+
+@app.command()
+def diff(
+    name: Annotated[str, _NAME],
+    older: Annotated[int, typer.Argument(help="A snapshot's version.")],
+    newer: Annotated[int, typer.Argument(help="Another one.")],
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Compare two snapshots: schema, rows by key, and each column's distribution."""
+    with opened(project) as (loop, workspace):
+        lake = workspace.data
+        found = lake.diff(lake.snapshot(_known(loop, name), version=older), lake.snapshot(name, version=newer))
+    if as_json:
+        print_json(found)
+        return
+    changed = "unknown without a key" if found.rows_changed is None else f"{found.rows_changed:,}"
+    console.print(
+        f"{name} {older} → {newer}: {found.rows_added:,} rows added, {found.rows_removed:,} removed, {changed} changed"
+    )
+    for title, names in (("columns added", found.columns_added), ("columns removed", found.columns_removed)):
+        if names:
+            console.print(f"{title}: {', '.join(names)}")
+
+
+@app.command()
+def quarantine(
+    name: Annotated[str, _NAME],
+    limit: Annotated[int, typer.Option(help="How many rows.")] = 20,
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Show rows that were kept out: the reason of each, the cell, the file and the row."""
+    with opened(project) as (loop, workspace):
+        view = workspace.data.quarantine(_known(loop, name))
+        reasons, entries = view.reasons(), view.entries(limit=limit)
+    if as_json:
+        print_json({"reasons": reasons, "rows": entries})
+        return
+    console.print(
+        table(f"Quarantine of {name}", ["rows", "reason"], [[n, r] for r, n in reasons.items()], right=["rows"])
+    )
+    cells = [
+        [entry.source, entry.source_row, reason.check, reason.column, reason.value]
+        for entry in entries
+        for reason in entry.reasons
+    ]
+    console.print(table("Rows", ["file", "row", "check", "column", "value"], cells, right=["row"]))
+
+
+def _known(loop: Loop, name: str) -> str:
+    if name not in loop.datasets:
+        raise UnknownNameError("dataset", name, loop.datasets)
+    return name

@@ -1,0 +1,59 @@
+"""A process that turns a project's loop and kills itself on the way.
+
+Run as ``python killed_turn.py PROJECT event N`` (SIGKILL at the N-th event of a step that this process runs itself) or
+``python killed_turn.py PROJECT call N`` (at the N-th call of a function of the package inside the turn). With N = 0 it
+lives, and prints how many events and calls there were.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+from loopwright.loop.loading import load_loop
+from loopwright.loop.step import StepEvent
+from loopwright.loop.turn import run_turn
+from loopwright.workspace import Workspace
+
+PACKAGE = f"{os.sep}loopwright{os.sep}"
+
+
+class Killer:
+    def __init__(self, kind: str, limit: int) -> None:
+        self.kind = kind
+        self.limit = limit
+        self.counts = {"event": 0, "call": 0}
+
+    def count(self, kind: str) -> None:
+        self.counts[kind] += 1
+        if kind == self.kind and self.counts[kind] == self.limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def listen(self, event: StepEvent) -> None:
+        if event.kind in ("started", "finished"):
+            self.count("event")
+
+    def profile(self, frame: FrameType, event: str, argument: object) -> None:
+        del argument
+        if event == "call" and PACKAGE in frame.f_code.co_filename:
+            self.count("call")
+
+
+def main() -> None:
+    project, kind, limit = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    killer = Killer(kind, limit)
+    with Workspace.open(project) as workspace:
+        loop = load_loop(project)
+        threading.setprofile(killer.profile)
+        sys.setprofile(killer.profile)
+        outcome = run_turn(loop, workspace, listener=killer.listen)
+        sys.setprofile(None)
+    print(outcome.turn.id, killer.counts["event"], killer.counts["call"], outcome.trained)
+
+
+if __name__ == "__main__":
+    main()
