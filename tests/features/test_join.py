@@ -146,7 +146,8 @@ def test_keys_of_two_columns_and_other_names():
             "CREATE OR REPLACE TABLE x AS SELECT 0 AS row, 1 AS a, 'p' AS b, TIMESTAMPTZ '2026-01-01 00:00:05+00' AS t"
         )
         connection.execute(
-            "CREATE OR REPLACE TABLE v AS SELECT unnest([1, 1, 2]) AS k, unnest(['p', 'q', 'p']) AS l, unnest([1, 2, 3]) AS f, "
+            "CREATE OR REPLACE TABLE v AS SELECT unnest([1, 1, 2]) AS k, unnest(['p', 'q', 'p']) AS l, "
+            "unnest([1, 2, 3]) AS f, "
             "TIMESTAMPTZ '2026-01-01' AS event_time, TIMESTAMPTZ '2026-01-01' AS known_at"
         )
         view = JoinView("v", ("k", "l"), ("a", "b"), "event_time", "known_at", ("f",))

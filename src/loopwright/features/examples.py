@@ -37,6 +37,7 @@ class TrainingSet:
         fields: The features, in the order in which the model gets them.
         label: The target.
 
+    >>> from loopwright.features.field import Field
     >>> table = pa.table(
     ...     {
     ...         "x": [1.0, 2.0],
