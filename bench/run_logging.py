@@ -140,7 +140,8 @@ def main() -> None:
     for label, timing in results.items():
         print(
             f"{label:28} first {timing['first_s'] * 1000:8.0f} ms   median {timing['median_s'] * 1000:8.1f} ms   "
-            f"worst {timing['worst_s'] * 1000:8.1f} ms   cpu {timing['cpu_s'] * 1000:7.1f} ms   {timing['median_s'] / base:7.1f} x"
+            f"worst {timing['worst_s'] * 1000:8.1f} ms   cpu {timing['cpu_s'] * 1000:7.1f} ms   "
+            f"{timing['median_s'] / base:7.1f} x"
         )
     load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1):

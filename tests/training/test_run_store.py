@@ -13,7 +13,6 @@ from loopwright.core.errors import UnknownNameError
 from loopwright.training import run as tables
 from loopwright.training.estimators.model_file import ModelFile
 from loopwright.training.run import RunStart
-from loopwright.training.run_comparison import compare_runs
 from loopwright.training.run_store import RunStore
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def test_runs_are_compared_by_what_differs(stores: Stores) -> None:
         ),
     ]
     store.log_metric(ids[0], "mae", 1.0)
-    comparison = compare_runs([store.get(run_id) for run_id in ids])
+    comparison = store.compare(ids)
     assert comparison.differences == {"environment.python": ("3.11", "3.12"), "params.a": (1, 5)}
     assert comparison.metrics == {"mae": (1.0, None)}
 

@@ -13,11 +13,14 @@ import loopwright.training.active as lw
 from loopwright.core.errors import (
     DeclarationError,
     StoreBusyError,
+    StoreError,
+    StoreFullError,
     TrainingEmptyError,
     TrainingError,
     TrainingOutOfMemoryError,
     TrainingRaisedError,
     TrainingTimedOutError,
+    UnknownNameError,
     UntrustedError,
 )
 from loopwright.core.lineage import Ref
@@ -193,36 +196,37 @@ def test_an_impossible_allocation_is_out_of_memory(trainer: Trainer, training_se
         trainer.train(job(greedy, training_set))
 
 
-def test_time_is_bounded_for_the_whole_group(trainer: Trainer, training_set: Any, tmp_path: Path) -> None:
-    note = tmp_path / "pid"
+def test_time_is_bounded(trainer: Trainer, stores: Stores, training_set: Any) -> None:
+    def endless(train):
+        while True:
+            pass
 
-    def slow(train):
+    with pytest.raises(TrainingTimedOutError, match="its bound is 200ms"):
+        trainer.train(job(endless, training_set, limits=Limits(seconds=0.2)))
+    assert RunStore(stores).list()[0].status == "failed"
+
+
+def test_a_run_is_stopped_on_request_with_all_its_children(trainer: Trainer, stores: Stores, training_set: Any) -> None:
+    def endless(train):
         import subprocess
         import sys
-        import time
 
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        note.write_text(str(child.pid))
-        time.sleep(600)
+        print(child.pid, flush=True)
+        child.wait()
 
-    with pytest.raises(TrainingTimedOutError, match="its bound is 2s"):
-        trainer.train(job(slow, training_set, limits=Limits(seconds=2.0)))
-    assert not is_running(int(note.read_text()))
-
-
-def test_a_run_is_stopped_on_request(trainer: Trainer, stores: Stores, training_set: Any) -> None:
-    def endless(train):
-        import time
-
-        print("started", flush=True)
-        time.sleep(600)
+    children = []
 
     def stop_it(progress: RunProgress) -> None:
+        children.append(int(progress.text))
         trainer.stop(progress.run_id)
 
     with pytest.raises(TrainingError, match="stopped on request"):
         trainer.train(job(endless, training_set), stop_it)
     assert RunStore(stores).list()[0].status == "stopped"
+    assert [is_running(child) for child in children] == [False]
+    with pytest.raises(UnknownNameError):
+        trainer.stop("nothing")
 
 
 def test_a_killed_child_is_one_clear_error(trainer: Trainer, stores: Stores, training_set: Any) -> None:
@@ -272,6 +276,32 @@ def test_a_store_that_is_away_does_not_stop_the_run(
     run = store.get(result.run_id)
     assert (run.status, run.metrics, run.params) == ("finished", {"loss": 0.5}, {"a": 1})
     assert run.model_file == result.model_file
+
+
+def test_a_full_disk_after_the_training_fails_the_run_and_keeps_the_model(
+    trainer: Trainer, stores: Stores, training_set: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_file = stores.blobs.put_file
+
+    def full(path: Path) -> str:
+        if path.name == "model.pickle":
+            raise StoreFullError("The disk is full.")
+        return put_file(path)
+
+    monkeypatch.setattr(stores.blobs, "put_file", full)
+    with pytest.raises(StoreFullError):
+        trainer.train(job(lambda train: Mean(1.0), training_set))
+    (run,) = RunStore(stores).list(status="failed")
+    assert run.error == "the model was trained and not stored: The disk is full."
+    assert (stores.local / "runs" / run.id / "model" / "model.pickle").exists()
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_clear_error(
+    trainer: Trainer, stores: Stores, training_set: Any
+) -> None:
+    (stores.local / "runs").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be written"):
+        trainer.train(job(lambda train: Mean(1.0), training_set))
 
 
 PARENT = """

@@ -19,6 +19,7 @@ from loopwright.training import run as tables
 from loopwright.training.estimators.model_file import ModelFile
 from loopwright.training.process import identity_of, is_alive
 from loopwright.training.run import Artifact, MetricPoint, Run, RunEvent, RunStart, Trial
+from loopwright.training.run_comparison import RunComparison, compare_runs
 from loopwright.training.run_folder import folders_in, read_json
 from loopwright.training.run_sync import sync_folder
 
@@ -163,6 +164,10 @@ class RunStore:
                 query = query.where(column == wanted)
         with self._stores.facts.read() as connection:
             return self._runs(connection, connection.execute(query).all())
+
+    def compare(self, run_ids: Sequence[str]) -> RunComparison:
+        """Put runs side by side: what differs between them, and all their metrics."""
+        return compare_runs([self.get(run_id) for run_id in run_ids])
 
     def curve(self, run_id: str, name: str) -> Sequence[MetricPoint]:
         """Return every recorded point of one metric, in the order logged."""

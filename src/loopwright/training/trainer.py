@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from loopwright.core.errors import DeclarationError, UnknownNameError
+from loopwright.core.errors import DeclarationError, StoreError, StoreFullError, UnknownNameError
 from loopwright.core.lineage import Ref
 from loopwright.training.code import PreparedCode, pickle_function, prepare_code
 from loopwright.training.environment import capture_environment
@@ -62,15 +63,19 @@ class Trainer:
             TrainingTimedOutError: It went over its time bound.
             TrainingError: Its process was stopped or killed, or the model cannot be saved.
             UntrustedError: Only a pickle could hold the model, and the job does not trust it.
+            StoreError: The code could not be kept before, or the model after the training.
         """
         code = self._prepared(job)
         params = Params(job.params).to_json()
         folder = RunFolder(self._stores.local / RUNS_NAME / self._stores.ids.new())
-        folder.path.mkdir(parents=True)
         journal = self._stores.local / SEARCHES_NAME / f"{job.search_digest(code.function['digest'])}.jsonl"
-        self._write_job(job, code, params, folder, journal)
         recorder = RunRecorder(self._stores, folder, on_progress)
-        recorder.start(_start_of(job, code), params)
+        try:
+            folder.path.mkdir(parents=True)
+            self._write_job(job, code, params, folder, journal)
+            recorder.start(_start_of(job, code), params)
+        except OSError as error:
+            raise _explained(error, folder) from error
         try:
             outcome = run_in_process(
                 ["-P", "-m", "loopwright.training.worker", str(folder.path)],
@@ -85,17 +90,22 @@ class Trainer:
         report = read_json(folder.result) or {}
         peak = max(outcome.peak_memory_bytes, int(report.get("peak_memory_bytes", 0)))
         if outcome.ending != "exited" or report.get("status") != "finished":
-            error = failure_of(job.model, job.limits, folder, outcome, report, peak)
+            failure = failure_of(job.model, job.limits, folder, outcome, report, peak)
             recorder.finish(
                 "stopped" if outcome.ending == "stopped" else "failed",
                 seconds=outcome.seconds,
                 peak_memory_bytes=peak,
-                error=str(error),
+                error=str(failure),
             )
-            raise error
+            raise failure
         model_file = ModelFile.from_json(report["model_file"])
         model_path = folder.model / model_file.file_name
-        self._stores.blobs.put_file(model_path)
+        try:
+            self._stores.blobs.put_file(model_path)
+        except Exception as error:
+            why = f"the model was trained and not stored: {error}"
+            recorder.finish("failed", seconds=outcome.seconds, peak_memory_bytes=peak, error=why)
+            raise
         recorder.finish("finished", seconds=outcome.seconds, peak_memory_bytes=peak, report=report)
         self._link(job, code, folder.run_id)
         journal.unlink(missing_ok=True)
@@ -166,6 +176,17 @@ class Trainer:
             if not is_away(error):
                 raise
             _logger.warning("the lineage of run %s was not recorded: %s", run_id, error)
+
+
+def _explained(error: OSError, folder: RunFolder) -> StoreError:
+    """Return what to tell a person whose disk does not take a run's folder."""
+    if error.errno == errno.ENOSPC:
+        return StoreFullError(
+            f"the disk under {folder.path.parent} is full.", hint="Free space and run the same command again."
+        )
+    return StoreError(
+        f"the run's folder {folder.path} cannot be written: {error.strerror}.", hint="Check its permissions."
+    )
 
 
 def _start_of(job: TrainingJob, code: PreparedCode) -> RunStart:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import io
 import json
+import sys
 import warnings
 import zipfile
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SAFE_CLASS_PACKAGES = ("numpy", "scipy", "sklearn", "xgboost", "lightgbm")
 """Packages whose classes are loaded without being asked for; their plain functions are not."""
+SAFE_CONTAINERS = ("collections.OrderedDict", "collections.defaultdict")
 SAFE_FUNCTION_MODULES = (
     "sklearn.feature_selection",
     "sklearn.gaussian_process",
@@ -106,6 +108,8 @@ def is_safe(name: str) -> bool:
     >>> is_safe("sklearn.tree._tree.Tree"), is_safe("builtins.eval"), is_safe("numpy.testing.runstring")
     (True, False, False)
     """
+    if name in SAFE_CONTAINERS:
+        return True
     module_name, _, attribute = name.rpartition(".")
     if module_name.split(".", 1)[0] not in SAFE_CLASS_PACKAGES or module_name.startswith("numpy.testing"):
         return False
@@ -178,8 +182,10 @@ _PLAIN_NAMES = {f"builtins.{name}" for name in ("bool", "dict", "float", "int", 
 
 def _is_importable(name: str) -> bool:
     package = name.partition(".")[0]
-    if package in {"__main__", "builtins"}:
-        return package == "builtins"
+    if package == "__main__":
+        return False  # the run's own process: nothing of it is there when a server loads the file
+    if package in sys.stdlib_module_names:
+        return True
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
