@@ -114,7 +114,8 @@ class Supervisor:
         return {role: child.process.pid for role, child in self._children.items()}
 
     def _start(self, role: Role, *, failures: int) -> None:
-        command = [sys.executable, "-P", "-m", _MODULES[role], str(self.project), str(os.getpid()), str(self.tick_s)]
+        command = [sys.executable, "-P", "-m", _MODULES[role], str(self.project), str(os.getpid())]
+        command += [str(self.tick_s)] if role == "controller" else []
         process = subprocess.Popen(command, cwd=self.project)  # noqa: S603 - our own module
         self._children[role] = _Child(role, process, self.clock.monotonic(), failures)
         self.on_event(f"{role} started (process {process.pid})")

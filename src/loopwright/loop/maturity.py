@@ -38,7 +38,10 @@ def _next_maturity(workspace: Workspace, label: Label, now: datetime) -> datetim
     event_time = quote_name(dataset.event_time)
     with connect() as connection:
         workspace.data.attach(connection, "rows", snapshot)
-        query = f"SELECT min({event_time}) AS next FROM rows WHERE {quote_name(label.name)} IS NOT NULL AND {event_time} > $now"
-        found = to_arrow(connection.sql(query, params={"now": now - label.arrives_after}))
+        query = (
+            f"SELECT min({event_time}) AS next FROM rows WHERE {quote_name(label.name)} IS NOT NULL "
+            f"AND {event_time} > $since"
+        )
+        found = to_arrow(connection.sql(query, params={"since": now - label.arrives_after}))
     newest: datetime | None = found.column("next")[0].as_py()
     return None if newest is None else newest + label.arrives_after

@@ -55,7 +55,7 @@ def rebuild(workspace: Workspace, version: ModelVersion) -> RebuildReport:
     record = find_record(stores, version.training_set.id)
     if record is None:
         raise FailedError(f"The training set of {version.id} is not on record.", hint="It was removed by gc.")
-    made = reproduce(stores, version.run_id, record, trust=version.model_file.format == "pickle")
+    made = reproduce(stores, version.run_id, record, trust=version.model_file.format == "pickled")
     file = made.result.model_file
     again = NativeModel(
         load_model(file, made.result.model_path, trusted=file.trusted_types),  # type: ignore[arg-type]

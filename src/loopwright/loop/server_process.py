@@ -1,4 +1,4 @@
-"""The serving process of ``up``: ``python -m loopwright.loop.server_process PROJECT PARENT_PID``."""
+"""The serving process of ``up``: ``python -m loopwright.loop.server_process PROJECT PARENT_PID [PORT]``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
 def main() -> int:
     """Serve, and end with the exit code of what went wrong."""
     try:
-        serve_project(Path(sys.argv[1]), parent_pid=int(sys.argv[2]))
+        port = int(sys.argv[3]) if len(sys.argv) > 3 else None
+        serve_project(Path(sys.argv[1]), parent_pid=int(sys.argv[2]), port=port)
     except LoopwrightError as error:
         sys.stderr.write(f"Error: {error}\n")
         return error.exit_code

@@ -58,9 +58,9 @@ def _show_model(model: ModelStatus) -> None:
     p99 = system.latency_ms(0.99)
     latency = "" if p99 is None else f", p99 {p99:.1f} ms"
     console.print(f"  system:   {system.requests:,} requests in a day, {system.error_share:.2%} failed{latency}")
-    if figures.loss is not None and figures.loss.current is not None:
-        loss = figures.loss
-        now = loss.current
+    loss = figures.loss
+    now = None if loss is None else loss.current
+    if loss is not None and now is not None:
         console.print(
             f"  model:    loss {now.mean:.3g} ({now.low:.3g} to {now.high:.3g}) on the newest {now.rows} labels; "
             f"reference {loss.reference:.3g}, bound {loss.reference_upper:.3g}"
@@ -73,6 +73,5 @@ def _show_model(model: ModelStatus) -> None:
     for number in figures.kpis:
         console.print(f"  business: {number.name} {number.value:.4g}")
     for incident in figures.incidents:
-        console.print(
-            f"  [red]{incident.severity}[/] {incident.check} {incident.state} since {incident.opened_at:%Y-%m-%d %H:%M}: {incident.id}"
-        )
+        since = f"{incident.opened_at:%Y-%m-%d %H:%M}"
+        console.print(f"  [red]{incident.severity}[/] {incident.check} {incident.state} since {since}: {incident.id}")

@@ -130,10 +130,10 @@ class Story:
     def _serve(self) -> subprocess.Popen[bytes]:
         self._teller.chapter(2, "The champion is served")
         home = self._workspace.stores.local
-        environment = {**os.environ, "LOOPWRIGHT_SERVING_PORT": "0"}
-        command = [sys.executable, "-P", "-m", "loopwright.loop.server_process", str(self._folder), str(os.getpid())]
+        module, any_port = "loopwright.loop.server_process", "0"
+        command = [sys.executable, "-P", "-m", module, str(self._folder), str(os.getpid()), any_port]
         log = (home / "server.log").open("ab")
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - our own module
+        server = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own module
         log.close()
         deadline = self._clock.monotonic() + READY_WITHIN_S
         while self._clock.monotonic() < deadline and server.poll() is None:
@@ -229,6 +229,7 @@ class Story:
         self._wait_for_champion()
         tally = self._send(UNSEEN, degraded=True)
         self._report.accuracy["after"] = round(tally.accuracy, 4)
+        self._tick()
         accuracy = self._report.accuracy
         self._teller.say(
             f"accuracy before [green]{accuracy['before']:.1%}[/] · drifted [red]{accuracy['drifted']:.1%}[/] · "
@@ -284,7 +285,8 @@ class Story:
                 self._report.drift_features = features
             if signal.check == "loss":
                 self._report.rows_until_signal = sent
-            certainty = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in signal.certainty.items())
+            shown = ((name.replace("_", " "), value) for name, value in signal.certainty.items())
+            certainty = ", ".join(f"{name} {value:.2g}" for name, value in shown)
             value = "" if signal.value is None else f" {signal.value:.3g}"
             bound = "" if signal.threshold is None else f" (bound {signal.threshold:.3g})"
             named = f" in {', '.join(features)}" if features else ""
