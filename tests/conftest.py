@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from loopwright.core.clock import ManualClock
@@ -16,6 +17,9 @@ from loopwright.core.storage.stores import Stores, open_stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+hypothesis.settings.register_profile("loopwright", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("loopwright")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
