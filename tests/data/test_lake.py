@@ -133,3 +133,14 @@ def test_quarantine_is_filtered(lake: Lake, tmp_path: Path) -> None:
     assert [row.raw["order_id"] for row in view.entries(column="distance_km")] == ["2", "3"]  # type: ignore[index]
     assert [row.source_row for row in view.entries(source="data/orders/b.csv")] == [0]
     assert len(view.entries(limit=1)) == 1
+
+
+def test_a_dataset_of_bad_rows_has_a_quarantine_and_no_snapshot(lake: Lake, tmp_path: Path) -> None:
+    write(tmp_path / "data/orders/a.csv", HEADER + "1,2026-01-01,Rome,1,1\n")
+    report = lake.ingest(orders())
+    assert (report.rows_read, report.rows_quarantined, report.snapshot) == (1, 1, None)
+    assert lake.names() == []
+    assert lake.history("orders") == []
+    write(tmp_path / "data/orders/b.csv", HEADER + "2,2026-01-01,Oslo,1,1\n")
+    assert lake.ingest(orders()).rows_accepted == 1
+    assert lake.names() == ["orders"]

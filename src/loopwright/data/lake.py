@@ -134,8 +134,8 @@ class Lake:
         return dataset.source.describe()
 
     def names(self) -> list[str]:
-        """Return the datasets on record."""
-        return self._history.names()
+        """Return the datasets that have a snapshot."""
+        return [name for name in self._history.names() if self._history.latest(name) is not None]
 
     def snapshot(self, name: str, *, version: int | None = None, at: datetime | None = None) -> Snapshot:
         """Return the newest snapshot, the one of a version, or the one that was the newest at a moment.
