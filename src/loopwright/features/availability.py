@@ -13,8 +13,10 @@ which the last of the inputs it was computed from had arrived. The rules, from t
   passed a filter or a join when everything that the condition reads is.
 * The view's row is known when all of its columns are, and never before its event time.
 
-What cannot be followed (a limit, a sample, a subquery, SQL text) makes ``derive`` say so; the caller then falls back to
-the event time and the largest label delay.
+What cannot be followed (a limit, a sample, a subquery, SQL text) makes ``derive`` say so. The view's rows then count
+from their event time plus the largest label delay, and no earlier than the view's own column ``_arrived_at`` if it
+returns one; the training set carries a warning. A dataset with an arrival time needs that column there, or the view is
+refused.
 """
 
 from __future__ import annotations

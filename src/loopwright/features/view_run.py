@@ -172,30 +172,21 @@ def _with_known_at(
         return derive(plain, rules), ()
     except CannotFollowError as error:
         operation = str(error)
+    delay_us = max((delay for rule in rules.values() for delay in rule.delays_us.values()), default=0)
+    known = plain[view.event_time].cast("timestamp('UTC')") + ibis.interval(microseconds=delay_us)
+    start = f"View '{view.name}': availability cannot be followed through {operation}; its rows count"
+    delay = f"from {format_duration(delay_us / 1e6)} after their event time"
     if ARRIVED_AT in result.columns:
-        return plain.mutate(**{KNOWN_AT: plain[ARRIVED_AT]}), (
-            (
-                f"View '{view.name}': availability cannot be followed through {operation}; its own column {ARRIVED_AT} "
-                f"is used."
-            ),
-        )
+        known = ibis.greatest(known, plain[ARRIVED_AT].cast("timestamp('UTC')"))
+        return plain.mutate(**{KNOWN_AT: known}), (f"{start} from their {ARRIVED_AT}, and {delay}.",)
     arriving = [source.name for source in view.sources if source.arrival_time]
     if arriving:
         raise FeatureError(
-            f"The feature view '{view.name}' reads {', '.join(arriving)}, whose rows arrive late, through "
-            f"{operation}, which availability "
-            "cannot be followed through.",
+            f"The feature view '{view.name}' reads {', '.join(arriving)}, whose rows arrive late, through {operation}, "
+            "which availability cannot be followed through.",
             hint=f"Return a column {ARRIVED_AT} with the latest arrival of what each row was computed from.",
         )
-    delay_us = max((delay for rule in rules.values() for delay in rule.delays_us.values()), default=0)
-    known = plain[view.event_time].cast("timestamp('UTC')") + ibis.interval(microseconds=delay_us)
-    return plain.mutate(**{KNOWN_AT: known}), (
-        (
-            f"View '{view.name}': availability cannot be followed through {operation}; its rows count from "
-            f"{format_duration(delay_us / 1e6)} "
-            "after their event time."
-        ),
-    )
+    return plain.mutate(**{KNOWN_AT: known}), (f"{start} {delay}.",)
 
 
 def _check_duplicates(connection: duckdb.DuckDBPyConnection, view: FeatureView, join: JoinView) -> None:
