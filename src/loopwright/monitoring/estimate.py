@@ -97,7 +97,7 @@ def estimate_accuracy(confidence: ArrayLike, calibration: Calibration) -> Accura
 
     The band is twice the sampling error of a mean of so many right-or-wrong answers with these chances.
 
-    >>> estimate_accuracy([0.9, 0.8, 0.7, 0.6], IDENTITY).accuracy
+    >>> round(estimate_accuracy([0.9, 0.8, 0.7, 0.6], IDENTITY).accuracy, 2)
     0.75
     """
     scores = np.asarray(confidence, dtype=np.float64)
