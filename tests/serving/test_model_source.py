@@ -10,7 +10,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.features.assembly import FeatureAssembly, TransformCall, assembly_to_bytes
 from loopwright.features.columns import model_input, to_arrow
 from loopwright.features.field import Field

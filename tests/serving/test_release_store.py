@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from loopwright.core.errors import RefusedError, UnknownNameError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.serving.deploy import online
 from loopwright.serving.release import ReleasePlan
 from loopwright.serving.release_store import ReleaseStore

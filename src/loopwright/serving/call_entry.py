@@ -9,6 +9,7 @@ from loopwright.serving.prediction_record import PredictionRecord, features_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from loopwright.core.clock import Clock
     from loopwright.core.errors import RequestError
@@ -24,7 +25,7 @@ class CallEntry:
 
     Attributes:
         began: Moment of acceptance on the monotonic clock, seconds.
-        at_us: The same moment, microseconds since 1970 UTC.
+        at: The same moment, in UTC.
         keeps_features: Whether the features as served are kept.
     """
 
@@ -33,7 +34,7 @@ class CallEntry:
     request_id: str
     prediction_ids: list[str]
     keys: Sequence[str | None] | None
-    at_us: int
+    at: datetime
     began: float
     experiment: str | None
     keeps_features: bool
@@ -45,6 +46,7 @@ class CallEntry:
         """Log the answered rows and count the request."""
         seconds = self.clock.monotonic() - self.began
         latency_us = int(seconds * 1e6)
+        at_us = _micros(self.at)
         rows = len(self.prediction_ids)
         taken = route or assignment.route
         records = []
@@ -54,7 +56,7 @@ class CallEntry:
                 PredictionRecord(
                     prediction_id,
                     self.request_id,
-                    self.at_us,
+                    at_us,
                     self.model,
                     version,
                     taken,
@@ -80,6 +82,7 @@ class CallEntry:
     ) -> None:
         """Log the rows of a request that failed after it was accepted, and count it."""
         seconds = self.clock.monotonic() - self.began
+        at_us = _micros(self.at)
         rows = len(self.prediction_ids)
         taken = route or assignment.route
         self.log.write(
@@ -87,7 +90,7 @@ class CallEntry:
                 PredictionRecord(
                     prediction_id,
                     self.request_id,
-                    self.at_us,
+                    at_us,
                     self.model,
                     version,
                     taken,
@@ -108,3 +111,8 @@ class CallEntry:
             ]
         )
         self.metrics.request(self.model, version, taken, self.protocol, error.status, seconds, rows)
+
+
+def _micros(moment: datetime) -> int:
+    """Return microseconds since 1970 UTC, exactly."""
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond

@@ -19,6 +19,7 @@ from loopwright.serving.shadow import ShadowTask
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
+    from datetime import datetime
 
     from loopwright.core.clock import Clock
     from loopwright.core.ids import Ids
@@ -156,12 +157,12 @@ class Endpoint:
         try:
             if rows <= slot.inline_rows and not _expired(call, entry.began) and slot.lock.acquire(blocking=False):
                 try:
-                    answers = slot.predictor.predict_many(call.rows)
+                    answers = slot.predictor.predict_many(call.rows, now=entry.at)
                 finally:
                     slot.lock.release()
                 slot.note(self._clock.monotonic() - entry.began)
             else:
-                answers = await self._on_executor(slot, call)
+                answers = await self._on_executor(slot, call, entry.at)
         except RequestError as error:
             entry.write_failure(slot.predictor.version, assignment, error)
             raise
@@ -200,7 +201,7 @@ class Endpoint:
             request_id,
             prediction_ids,
             call.keys,
-            int(at.timestamp() * 1e6),
+            at,
             began,
             None if call.pinned is not None else active.routing.experiment,
             self._log_payloads == "full",
@@ -210,12 +211,12 @@ class Endpoint:
         )
         return active, slot, assignment, entry
 
-    async def _on_executor(self, slot: Slot, call: InferenceCall) -> Answers:
+    async def _on_executor(self, slot: Slot, call: InferenceCall, at: datetime) -> Answers:
         def compute() -> Answers:
             with slot.lock:
                 if _expired(call, self._clock.monotonic()):
                     raise DeadlineError("The deadline passed before the computation began.")
-                return slot.predictor.predict_many(call.rows)
+                return slot.predictor.predict_many(call.rows, now=at)
 
         future = asyncio.get_running_loop().run_in_executor(self._executor, compute)
         if call.deadline is None:
@@ -230,7 +231,7 @@ class Endpoint:
             copy = replace(entry, began=self._clock.monotonic())
             try:
                 with slot.lock:
-                    answers = slot.predictor.predict_many(call.rows)
+                    answers = slot.predictor.predict_many(call.rows, now=entry.at)
             except RequestError as error:
                 copy.write_failure(slot.predictor.version, assignment, error, route="shadow")
             else:

@@ -1,7 +1,7 @@
 """Outcomes over HTTP: what became of predictions, appended to the event log before the caller is thanked.
 
 Each outcome is one event of the topic ``outcomes/<model>``: its key is the prediction's id, its value the JSON object
-``{"prediction_id": …, "value": …, "observed_at": <ISO time or null>}``. Monitoring joins them to predictions; a later
+``{"label": <the value as JSON text>, "at": <ISO time or null>}``, as `loopwright.monitoring.outcomes` reads it. A later
 event for the same id revises an earlier one.
 """
 
@@ -105,5 +105,5 @@ def _event(item: object, number: int) -> Event:
         if moment is None or moment.tzinfo is None:
             message = f"Outcome {number}: 'observed_at' must be an ISO time with its zone."
             raise BadFieldError(message, field="observed_at", row=number)
-    payload = _encode({"prediction_id": prediction_id, "value": value, "observed_at": observed_at})
+    payload = _encode({"label": _encode(value).decode(), "at": observed_at})
     return Event(key=prediction_id, value=payload, headers={})

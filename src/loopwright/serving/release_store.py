@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from loopwright.core.errors import RefusedError, UnknownNameError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.serving.release import Release, ReleasePlan, after, opening
 

@@ -26,6 +26,7 @@ import uvicorn
 from threadpoolctl import threadpool_limits
 
 from loopwright.core.errors import LoopwrightError, SettingsError
+from loopwright.features.online_sqlite import open_online_store
 from loopwright.serving.endpoint import Endpoint
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.outcomes_door import OutcomesDoor
@@ -285,5 +286,12 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def serve(stores: Stores, source: ModelSource, plan: ServerPlan, *, online: OnlineStore | None = None) -> None:
-    """Serve the plan's models until SIGTERM or SIGINT; return when all that was in flight is answered and logged."""
-    Server(stores, source, plan, online=online).run()
+    """Serve the plan's models until SIGTERM or SIGINT; return when all that was in flight is answered and logged.
+
+    Args:
+        stores: The stores of the workspace.
+        source: Says which versions to serve; `RegistrySource` for those of the registry.
+        plan: What to serve, where and how.
+        online: Where features that requests do not carry are looked up; the settings' own by default.
+    """
+    Server(stores, source, plan, online=online or open_online_store(stores.settings.online_url)).run()
