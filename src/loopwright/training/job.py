@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.hashing import digest_function, digest_json
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.training.process import Limits
 
 if TYPE_CHECKING:

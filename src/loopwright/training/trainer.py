@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.errors import DeclarationError, StoreError, StoreFullError, UnknownNameError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.training.code import PreparedCode, pickle_function, prepare_code
 from loopwright.training.environment import capture_environment
 from loopwright.training.estimators.model_file import ModelFile
