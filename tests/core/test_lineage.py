@@ -1,6 +1,6 @@
 import pytest
 
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.storage.stores import Stores
 
 

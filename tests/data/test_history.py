@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopwright.core.errors import UnknownNameError, UsageError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import connect, to_arrow
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from loopwright.core.errors import BudgetSpentError, DeclarationError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.evaluation.evaluation import Evaluation
 from loopwright.evaluation.evaluator import EvaluationRequest, Evaluator
 from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice, no_worse_than_champion

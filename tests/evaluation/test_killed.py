@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopwright.core.ids import Ids
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.storage.stores import open_stores
 from loopwright.evaluation.evaluator import EvaluationRequest, Evaluator
 
@@ -27,7 +27,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.evaluation.evaluator import EvaluationRequest, Evaluator

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loopwright.core.errors import BudgetSpentError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.evaluation.estimate import rate_estimate
 from loopwright.evaluation.ledger import HoldoutLedger, HoldoutRead
 from loopwright.evaluation.metrics import metric

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from threadpoolctl import threadpool_limits
 
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.features.assembly import FeatureAssembly, assembly_to_bytes
 from loopwright.features.columns import model_input, to_arrow
 from loopwright.features.field import Field

@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from loopwright.core.errors import DeclarationError, RefusedError, StoreCorruptError, UnknownNameError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.registry.alias import Aliases

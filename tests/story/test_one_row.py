@@ -12,7 +12,7 @@ import pytest
 
 from loopwright.core.clock import ManualClock
 from loopwright.core.ids import Ids, seeded_entropy
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.loop.controller import Controller
 from loopwright.loop.loading import load_loop
 from loopwright.loop.turn import run_turn

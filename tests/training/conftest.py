@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from loopwright.core.hashing import digest_file
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.features.field import Field
 from loopwright.training.trainer import Trainer
 

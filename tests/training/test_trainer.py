@@ -23,7 +23,7 @@ from loopwright.core.errors import (
     UnknownNameError,
     UntrustedError,
 )
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import Stores, open_stores
 from loopwright.features.examples import read_training_set

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from loopwright.core.ref import Ref
 from loopwright.core.storage.facts import UtcDateTime, metadata
 
 if TYPE_CHECKING:
@@ -28,33 +29,6 @@ lineage_edges = sa.Table(
     sa.Column("linked_at", UtcDateTime, nullable=False),
     sa.Index("ix_lineage_edges_target", "target"),
 )
-
-
-@dataclass(frozen=True, order=True)
-class Ref:
-    """The name of one thing: ``snapshot:orders@3``, ``run:0192…``, ``model:eta/3``.
-
-    >>> str(Ref("model", "eta/3")), Ref.parse("snapshot:orders@3").id
-    ('model:eta/3', 'orders@3')
-    """
-
-    kind: str
-    id: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.id}"
-
-    @classmethod
-    def parse(cls, text: str) -> Ref:
-        """Read a ref as ``str`` wrote it.
-
-        Raises:
-            ValueError: If there is no colon.
-        """
-        kind, colon, identity = text.partition(":")
-        if not (kind and colon and identity):
-            raise ValueError(f"a ref is 'kind:id', got {text!r}")
-        return cls(kind, identity)
 
 
 @dataclass(frozen=True)

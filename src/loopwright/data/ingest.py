@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from loopwright.core.errors import StoreBusyError
 from loopwright.core.hashing import digest_json
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import connect, quote_name, quote_text
 from loopwright.data.column import SYSTEM_COLUMNS
 from loopwright.data.history import History, latest_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 
 if TYPE_CHECKING:
     from datetime import datetime

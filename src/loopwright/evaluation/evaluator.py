@@ -13,7 +13,7 @@ import numpy as np
 
 from loopwright.core.errors import DeclarationError
 from loopwright.core.hashing import digest_json
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.evaluation.compare import Comparison, compare
 from loopwright.evaluation.estimate import Estimate, rate_estimate
 from loopwright.evaluation.evaluation import Evaluation

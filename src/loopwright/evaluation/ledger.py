@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loopwright.core.lineage import Ref
+    from loopwright.core.ref import Ref
     from loopwright.core.storage.stores import Stores
     from loopwright.evaluation.estimate import Estimate
     from loopwright.evaluation.metrics import Metric

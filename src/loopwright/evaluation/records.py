@@ -13,7 +13,7 @@ from loopwright.evaluation.verdict import Verdict
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from loopwright.core.lineage import Ref
+    from loopwright.core.ref import Ref
     from loopwright.core.storage.facts import Facts
 
 evaluations = sa.Table(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_function, digest_json, source_of
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
 from loopwright.features.view import first_line
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_json
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.data.dataset import ColumnRef, Columns
 from loopwright.features.field import Field

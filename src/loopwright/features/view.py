@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from loopwright.core.durations import parse_duration
 from loopwright.core.errors import DeclarationError, FeatureError
 from loopwright.core.hashing import digest_function, digest_json, source_of
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable

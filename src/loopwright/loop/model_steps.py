@@ -111,7 +111,7 @@ class ModelSteps:
 
     def _fill_online(self, view: FeatureView, report_progress: Report) -> Output:
         del report_progress
-        report = self._workspace.features.materialize(view, self._snapshots)
+        report = self._workspace.features.materialize(view, self._snapshots, labels=[self._model.label])
         return {"rows": report.rows_written, "summary": f"{report.rows_written:,} entities written"}
 
     def _build(self, report: Report) -> Output:

@@ -8,6 +8,7 @@ from pathlib import Path
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
+from loopwright.features.online_sqlite import open_online_store
 from loopwright.loop.loading import load_loop
 from loopwright.serving.model_source import RegistrySource
 from loopwright.serving.server import ServerPlan, serve
@@ -26,7 +27,7 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
         state_file=settings.home / "server.json",
         parent_pid=parent_pid,
     )
-    serve(stores, RegistrySource(stores), plan)
+    serve(stores, RegistrySource(stores), plan, online=open_online_store(settings.online_url))
 
 
 def main() -> int:

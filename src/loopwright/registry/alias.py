@@ -22,7 +22,7 @@ from loopwright.core.errors import (
     RefusedError,
     UnknownNameError,
 )
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.registry.passing import require_passing
 from loopwright.registry.trail import AliasMove, aliases, append, last_move, moves_of, way_back
 from loopwright.registry.version import model_versions

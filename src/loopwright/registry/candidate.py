@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from loopwright.core.lineage import Ref
+    from loopwright.core.ref import Ref
     from loopwright.features.field import Field
     from loopwright.training.estimators.model_file import ModelFile
 

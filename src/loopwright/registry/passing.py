@@ -10,7 +10,7 @@ from loopwright.core.errors import GateRefusedError
 from loopwright.evaluation.records import verdicts
 
 if TYPE_CHECKING:
-    from loopwright.core.lineage import Ref
+    from loopwright.core.ref import Ref
 
 
 def require_passing(

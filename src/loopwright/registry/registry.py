@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import sqlalchemy as sa
 
 from loopwright.core.errors import RefusedError, StoreBusyError, UnknownNameError
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.registry.compile import compile_model
 from loopwright.registry.golden import Golden, choose_rows, rows_of
 from loopwright.registry.native import NativeModel, Predicts

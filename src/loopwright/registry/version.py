@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.registry.compiled import CompiledForm
 from loopwright.registry.signature import Signature

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loopwright.core.lineage import Ref
+from loopwright.core.ref import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
