@@ -152,7 +152,7 @@ def peer(reference, window, folder):
 
 def install():
     subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
-    subprocess.run([PEER / "bin" / "pip", "install", "-q", "evidently", "pyarrow"], check=True)
+    subprocess.run([PEER / "bin" / "pip", "install", "-q", "evidently", "pandas<3", "pyarrow"], check=True)
 
 
 def main():
