@@ -46,19 +46,14 @@ def list_runs(
 def show(
     run: Annotated[str, typer.Argument(help="The run's id.")],
     project: Annotated[Path, PROJECT_OPTION] = Path(),
-    log: Annotated[bool, typer.Option("--log", help="Print what the run printed.")] = False,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Show a training: code, data, parameters, environment, metrics, trials."""
     with opened(project) as (_, workspace):
         record = workspace.runs.get(run)
         trials = workspace.runs.trials(run)
-        text = workspace.runs.log_text(run) if log else ""
     if as_json:
-        print_json({"run": record, "trials": trials, **({"log": text} if log else {})})
-        return
-    if log:
-        typer.echo(text)
+        print_json({"run": record, "trials": trials})
         return
     facts = {
         "model": record.model,
@@ -89,6 +84,16 @@ def show(
             for t in trials
         ]
         console.print(table("Trials", ["trial", "score", "parameters"], rows, right=["trial", "score"]))
+
+
+@app.command()
+def log(
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+) -> None:
+    """Print what a training printed."""
+    with opened(project) as (_, workspace):
+        typer.echo(workspace.runs.log_text(run))
 
 
 @app.command()

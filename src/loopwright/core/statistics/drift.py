@@ -217,7 +217,7 @@ def _chi_square_p(reference: NDArray[np.float64], window: NDArray[np.float64]) -
         return np.ones(window.shape[:-1])
     rows_r = reference.sum()
     rows_w = window.sum(axis=-1, keepdims=True)
-    safe_w = np.maximum(rows_w, np.finfo(float).tiny)
+    safe_w = np.where(rows_w > 0, rows_w, 1.0)
     # Two-row form: sum (r sqrt(W/R) - w sqrt(R/W))^2 / (r + w).
     scaled = reference * np.sqrt(safe_w / rows_r) - window * np.sqrt(rows_r / safe_w)
     statistic = (scaled**2 / (reference + window)).sum(axis=-1)
