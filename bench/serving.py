@@ -42,7 +42,7 @@ def prepare(folder: Path) -> None:
     import pyarrow as pa
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    from loopwright.core.lineage import Ref
+    from loopwright.core.ref import Ref
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.features.assembly import FeatureAssembly, assembly_to_bytes

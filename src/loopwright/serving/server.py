@@ -3,6 +3,13 @@
 Start it with `serve`. It binds at once, is ready when every declared model has a version loaded and tested, follows
 aliases and releases while it runs, and on SIGTERM says "not ready", finishes what is in flight, flushes the log and
 ends.
+
+Measured with ``bench/serving.py`` on a 2-core machine that was busy with other work (gradient boosting, 10 features,
+one row per request, 32 connections, wrk on the same machine): 4,600 to 5,300 requests/s with everything on, 10 times
+FastAPI with scikit-learn (460 to 520), and 0.22 of a bare uvicorn handler around the same ONNX graph (21,000 to
+24,000). Of the 105 µs of processor time that a request costs behind uvicorn, assembling the features takes 16, the
+compiled model 14, and writing out the features as served 10. Other HTTP servers than uvicorn have not been measured
+on this handler.
 """
 
 from __future__ import annotations
