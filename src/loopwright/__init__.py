@@ -16,10 +16,10 @@ A project is one file with seven declarations, in the order in which data flows:
 The words: a **dataset** is a named, versioned table with a source and a **contract**; rows that break it go to the
 **quarantine**; a **snapshot** is one version of it. A **feature view** makes features from datasets, keyed by entity
 and event time. A **training set** joins features and **labels** as known at each example's moment, and seals a
-**holdout**. A **run** trains; a **model version** is what it registers; a **verdict** is what the gates say of it. An **alias** such
-as ``champion`` names a version; a **release** rolls one out. A **prediction** is one answered row, an **outcome** its
-label when that arrives, a **signal** what monitoring saw, a **decision** what the policy concludes, and a **turn** one
-time round the loop.
+**holdout**. A **run** trains; a **model version** is what it registers; a **verdict** is what the gates say of it. An
+**alias** such as ``champion`` names a version; a **release** rolls one out. A **prediction** is one answered row, an
+**outcome** its label when that arrives, a **signal** what monitoring saw, a **decision** what the policy concludes, and
+a **turn** one time round the loop.
 
 Names are bound when they are first used, so that importing the package costs next to nothing.
 """
@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING
+
+from loopwright.core.version import __version__
 
 if TYPE_CHECKING:
     from loopwright.data.check import expect, fresh, row_count, unique
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from loopwright.training.params import Params
     from loopwright.training.search import choice, integer, search, uniform
     from loopwright.workspace import Workspace
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "loopwright.data.check": ("expect", "fresh", "row_count", "unique"),
@@ -76,6 +76,7 @@ __all__ = [
     "Params",
     "TrainingSet",
     "Workspace",
+    "__version__",
     "at_least",
     "at_most",
     "beats_champion",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING
 
 import loopwright
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 
 def test_all_is_what_is_exported() -> None:
     assert loopwright.__all__ == sorted(set(loopwright.__all__))
-    assert set(loopwright.__all__) == set(loopwright._HOME_OF)
+    assert set(loopwright.__all__) == {*loopwright._HOME_OF, "__version__"}
     for name in loopwright.__all__:
         assert getattr(loopwright, name) is not None
+
+
+def test_the_version_is_said_once(root: Path) -> None:
+    assert tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"] == loopwright.__version__
 
 
 def test_editors_see_the_same_names(source: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from loopwright.core.errors import TurnInProgressError
+from loopwright.features.view import FeatureView
 from loopwright.loop.decisions import DecisionLog
 from loopwright.loop.lock import is_turning
 from loopwright.loop.policy import decide
@@ -61,6 +62,7 @@ class Controller:
         self._start_turn = start_turn
         self._decisions = DecisionLog(workspace.stores)
         self._rollout = Rollout(workspace.stores)
+        self._online_is_stale = True  # what a controller before this one left undone is not known
 
     def tick(self) -> TickReport:
         """Ingest what is new, watch every model, carry on its release, and decide whether the loop turns again."""
@@ -78,6 +80,10 @@ class Controller:
             made += [record] if record is not None else []
             held += [waiting] if waiting else []
         self._workspace.monitoring.deliver()
+        self._online_is_stale |= rows > 0
+        if self._online_is_stale:
+            self._fill_online()
+            self._online_is_stale = False
         for decision in self._decisions.list(self._loop.name, status="approved"):
             self._start_turn(decision)
         return TickReport(rows, tuple(signals), tuple(releases), tuple(made), tuple(held))
@@ -89,6 +95,17 @@ class Controller:
                 with contextlib.suppress(TurnInProgressError):  # a turn is ingesting it right now
                     rows += self._workspace.data.ingest(dataset).rows_accepted
         return rows
+
+    def _fill_online(self) -> None:
+        """Bring the features of deployed models up to the newest rows, between turns too."""
+        known = self._workspace.data.names()
+        for model in self._loop.models.values():
+            for view in model.features:
+                if model.online is None or not isinstance(view, FeatureView):
+                    continue
+                if all(source.name in known for source in view.sources):
+                    snapshots = {source.name: self._workspace.data.snapshot(source.name) for source in view.sources}
+                    self._workspace.features.materialize(view, snapshots, labels=[model.label])
 
     def _decide(self, model: ModelDeclaration) -> tuple[DecisionRecord | None, str | None]:
         if model.retrain is None or self._workspace.aliases.current(model.name) is None:

@@ -75,8 +75,10 @@ class ModelSteps:
                 f"The model '{model.name}' needs the dataset '{missing[0]}', which has no rows yet.",
                 hint=f"Check its source, or run `loopwright data ingest {missing[0]}`.",
             )
+        label = model.label
         for view in self._spec.views:
-            key = digest_json([view.version, {s.name: self._snapshots[s.name].version for s in view.sources}])
+            versions = {source.name: self._snapshots[source.name].version for source in view.sources}
+            key = digest_json([view.version, versions, label.name, label.arrives_after.total_seconds()])
             self._steps.run(f"online {view.name}", partial(self._fill_online, view), key=key)
         built = self._steps.run(f"training set {model.name}", self._build)
         record = self._record(built)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from loopwright import __version__
 from loopwright.core.hashing import digest_bytes, digest_json
 from loopwright.core.storage.facts import UtcDateTime, metadata
+from loopwright.core.version import __version__
 from loopwright.data.listing import state_digest
 
 if TYPE_CHECKING:

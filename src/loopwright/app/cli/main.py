@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from loopwright import __version__
 from loopwright.core.errors import LoopwrightError
+from loopwright.core.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

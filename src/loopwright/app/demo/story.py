@@ -290,9 +290,8 @@ class Story:
             value = "" if signal.value is None else f" {signal.value:.3g}"
             bound = "" if signal.threshold is None else f" (bound {signal.threshold:.3g})"
             named = f" in {', '.join(features)}" if features else ""
-            self._teller.say(
-                f"  [yellow]{signal.severity}[/] {signal.check}{value}{bound}{named}, after {sent} pictures; {certainty}"
-            )
+            seen = f"{signal.check}{value}{bound}{named}, after {sent} pictures; {certainty}"
+            self._teller.say(f"  [yellow]{signal.severity}[/] {seen}")
 
     def _record_turn(self, outcome: TurnOutcome) -> None:
         result = outcome.models[MODEL]
