@@ -8,6 +8,7 @@ from pathlib import Path
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
+from loopwright.data.push import PushSource
 from loopwright.features.online_sqlite import open_online_store
 from loopwright.loop.loading import load_loop
 from loopwright.serving.model_source import RegistrySource
@@ -18,9 +19,11 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
     """Serve the project's deployed models until SIGTERM, or until the parent process ends."""
     settings = Settings.load(project)
     stores = open_stores(settings)
-    models = {name: model.online for name, model in load_loop(project).models.items() if model.online is not None}
+    loop = load_loop(project)
+    models = {name: model.online for name, model in loop.models.items() if model.online is not None}
     plan = ServerPlan(
         models=models,
+        datasets=tuple(dataset for dataset in loop.datasets.values() if isinstance(dataset.source, PushSource)),
         host=settings.serving_host,
         port=settings.serving_port if port is None else port,
         tokens=() if settings.serving_token is None else (settings.serving_token,),

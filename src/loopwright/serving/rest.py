@@ -1,4 +1,4 @@
-"""The REST door: rows at ``/predict``, the Open Inference Protocol v2 in JSON, outcomes, health and metrics.
+"""The REST door: predictions by rows and by the Open Inference Protocol v2, outcomes, pushed rows, health, metrics.
 
 A plain ASGI application. The hot path is: one dictionary lookup for the route, one body, msgspec in, the endpoint,
 msgspec out. Every error is one JSON object ``{"error": …}`` with the field and the row where there are any; a
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from loopwright.core.ids import Ids
     from loopwright.serving.endpoint import Endpoint, Served
     from loopwright.serving.http_message import Receive, Scope, Send
+    from loopwright.serving.ingest_door import IngestDoor
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.outcomes_door import OutcomesDoor
 
@@ -67,6 +68,7 @@ class RestDoor:
         endpoints: The served models by name.
         state: The server's readiness.
         outcomes: Where outcomes are stored.
+        ingest: Where pushed rows are stored.
         tokens: Bearer tokens of which one must be presented; empty for none (loopback only).
     """
 
@@ -76,6 +78,7 @@ class RestDoor:
         *,
         state: ServerState,
         outcomes: OutcomesDoor,
+        ingest: IngestDoor,
         metrics: ServingMetrics,
         clock: Clock,
         ids: Ids,
@@ -85,6 +88,7 @@ class RestDoor:
         self._endpoints = endpoints
         self._state = state
         self._outcomes = outcomes
+        self._ingest = ingest
         self._metrics = metrics
         self._clock = clock
         self._ids = ids
@@ -136,6 +140,9 @@ class RestDoor:
         if path in ("/outcomes", "/outcomes/") or path.startswith("/outcomes/"):
             _only(request, "POST")
             return await self._outcomes.receive(unquote(path[10:]), await request.body())
+        if path.startswith("/ingest/"):
+            _only(request, "POST")
+            return await self._ingest.receive(unquote(path[8:]), await request.body())
         _only(request, "GET", "HEAD")
         return self._plain(path)
 

@@ -33,8 +33,10 @@ import uvicorn
 from threadpoolctl import threadpool_limits
 
 from loopwright.core.errors import LoopwrightError, SettingsError
+from loopwright.data.lake import Lake
 from loopwright.features.online_sqlite import open_online_store
 from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.ingest_door import IngestDoor
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.outcomes_door import OutcomesDoor
 from loopwright.serving.prediction_log import PredictionLog
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopwright.core.storage.stores import Stores
+    from loopwright.data.dataset import Dataset
     from loopwright.features.online import OnlineStore
     from loopwright.serving.deploy import OnlineDeployment
     from loopwright.serving.model_source import ModelSource
@@ -62,6 +65,7 @@ class ServerPlan:
 
     Attributes:
         models: The models that must be loaded for the server to be ready, with their deployments.
+        datasets: The datasets that take rows over HTTP.
         host: Address to bind; another than loopback needs tokens.
         port: Port to bind; 0 takes a free one, written to ``state_file``.
         tokens: Bearer tokens of which callers must present one.
@@ -74,6 +78,7 @@ class ServerPlan:
     """
 
     models: Mapping[str, OnlineDeployment]
+    datasets: tuple[Dataset, ...] = ()
     host: str = "127.0.0.1"
     port: int = 0
     tokens: tuple[str, ...] = ()
@@ -125,6 +130,9 @@ class Server:
             self.endpoints,
             state=self,
             outcomes=OutcomesDoor(stores.events, models=self.endpoints, executor=self._io, metrics=self.metrics),
+            ingest=IngestDoor(
+                Lake(stores), datasets={dataset.name: dataset for dataset in plan.datasets}, executor=self._io
+            ),
             metrics=self.metrics,
             clock=stores.clock,
             ids=stores.ids,
