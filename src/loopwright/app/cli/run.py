@@ -11,8 +11,10 @@ from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, pri
 from loopwright.app.cli.project import opened
 from loopwright.app.cli.turn_view import TurnView
 from loopwright.core.errors import GateRefusedError
+from loopwright.core.settings import Settings
+from loopwright.loop.loading import find_project
 from loopwright.loop.maturity import next_work_at
-from loopwright.loop.quiet import note_quiet
+from loopwright.loop.quiet import note_quiet, project_digest
 from loopwright.loop.turn import run_turn
 
 
@@ -25,7 +27,9 @@ def command(
 
     What is done already is not done again; with nothing new it says so and trains nothing.
     """
-    with opened(project) as (loop, workspace):
+    folder = find_project(project)
+    before = project_digest(folder, Settings.load(folder))
+    with opened(folder) as (loop, workspace):
         view = TurnView(console)
         if not as_json:
             console.print(f"[bold]{loop.name}[/]: one turn")
@@ -33,12 +37,9 @@ def command(
             outcome = run_turn(loop, workspace, models=model or None, listener=None if as_json else view)
         finally:
             view.close()
-        stores = workspace.stores
         if not model:
             until = next_work_at(loop, workspace)
-            note_quiet(
-                stores.facts, loop, stores.settings, turn_id=outcome.turn.id, until=until, now=stores.clock.now()
-            )
+            note_quiet(loop, workspace, project=before, turn_id=outcome.turn.id, until=until)
     if as_json:
         print_json(
             {
