@@ -27,6 +27,7 @@ Names are bound when they are first used, so that importing the package costs ne
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from loopwright.core.version import __version__
@@ -112,7 +113,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
+        raise AttributeError(f"module 'loopwright' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

@@ -26,7 +26,9 @@ def test_the_drawn_tree_is_the_tree() -> None:
 def test_a_close_name_is_proposed() -> None:
     error = errors.UnknownNameError("metric", "acuracy", ["accuracy", "mae"])
     assert "Did you mean 'accuracy'?" in str(error)
-    assert errors.UnknownNameError("model", "x").hint == "There are none yet."
+    assert errors.UnknownNameError("model", "x", []).hint == "There are none yet."
+    assert errors.UnknownNameError("model", "x").hint is None, "nobody said what there is"
+    assert errors.UnknownNameError("model", "x", [], hint="Train one.").hint == "Train one."
 
 
 def test_exit_codes_differ() -> None:

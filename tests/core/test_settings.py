@@ -30,7 +30,13 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
         ("[store]\nurls = 'x'\n", r"no setting \[store\] urls"),
         ("store = 3\n", "sections only"),
         ("[serving]\ntoken = 'x'\n", "secret"),
-        ("[serving]\nport = 'many'\n", "serving_port"),
+        ("[serving]\nport = 'many'\n", r"\[serving\] port cannot be 'many'.*LOOPWRIGHT_SERVING_PORT"),
+        ("[serving]\nport = 99999\n", "less than or equal to 65535"),
+        ("[store]\nulr = 'x'\n", r"Did you mean \[store\] url"),
+        ("[metadata]\nurl = 'mysql://x'\n", r"\[metadata\] url cannot be .*sqlite:///"),
+        ("[online]\nurl = 'redis://x'\n", r"This version knows sqlite:///"),
+        ("[training]\nmemory = 'lots'\n", "as in '4GB'"),
+        ("[training]\ntime = 'soon'\n", "as in '2h'"),
     ],
 )
 def test_what_cannot_be_used_is_said(tmp_path: Path, content: str, message: str) -> None:

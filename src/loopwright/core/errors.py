@@ -98,15 +98,28 @@ class UnknownNameError(UsageError):
 
     >>> print(UnknownNameError("metric", "rmsee", ["mae", "rmse"]))
     There is no metric 'rmsee'. Did you mean 'rmse'? Known: mae, rmse.
+    >>> print(UnknownNameError("column", "prise", ["price"], where="in 'orders'"))
+    There is no column 'prise' in 'orders'. Did you mean 'price'? Known: price.
+
+    Args:
+        kind: What was looked for.
+        name: The name that nothing has.
+        known: The names there are; None where nobody can list them.
+        where: Where it was looked for.
+        hint: The next step where there is no name to choose from.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str] = ()) -> None:
-        names = sorted(known)
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str] | None = None, *, where: str = "", hint: str | None = None
+    ) -> None:
+        names = sorted(known or ())
         close = difflib.get_close_matches(name, names, n=1)
         shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-        listed = f"Known: {shown}." if names else "There are none yet."
-        hint = f"Did you mean '{close[0]}'? {listed}" if close else listed
-        super().__init__(f"There is no {kind} '{name}'.", hint=hint)
+        if names:
+            hint = (f"Did you mean '{close[0]}'? " if close else "") + f"Known: {shown}."
+        elif hint is None and known is not None:
+            hint = "There are none yet."
+        super().__init__(f"There is no {kind} '{name}'{' ' if where else ''}{where}.", hint=hint)
         self.kind = kind
         self.name = name
 
@@ -211,6 +224,7 @@ class RequestError(LoopwrightError):
 class InvalidRequestError(RequestError):
     """The request breaks the model's signature or the protocol."""
 
+    exit_code = 2
     status = 400
 
 

@@ -5,14 +5,17 @@ No other module reads the environment or the settings file.
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loopwright.core.errors import SettingsError
+from loopwright.core.durations import parse_duration
+from loopwright.core.errors import DeclarationError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +39,16 @@ _KEYS = {
     ("training", "time"): "training_time",
 }
 _FROM_ENVIRONMENT_ONLY = {"serving_token"}
+_WRITTEN = {name: f"[{section}] {key}" for (section, key), name in _KEYS.items()}
+# Where each backend may be, as this version knows them; the rooms that open them check the rest.
+_BACKENDS = {
+    "metadata_url": ("sqlite:///", "postgresql://", "postgresql+psycopg://"),
+    "online_url": ("sqlite:///",),
+    "stream_url": ("sqlite:///",),
+    "engine_url": ("duckdb://",),
+    "compute_url": ("local://",),
+}
+_SIZE = re.compile(r"\d+(\.\d+)?\s*(KB|MB|GB)", re.IGNORECASE)
 
 
 class Settings(BaseModel):
@@ -56,9 +69,9 @@ class Settings(BaseModel):
     compute_url: str = "local://"
     alert_urls: tuple[str, ...] = ()
     serving_host: str = "127.0.0.1"
-    serving_port: int = 8642
+    serving_port: int = Field(8642, ge=0, le=65535)
     serving_token: str | None = None
-    engine_threads: int = 2
+    engine_threads: int = Field(2, ge=1)
     engine_memory: str = "4GB"
     training_memory: str = "8GB"
     training_time: str = "6h"
@@ -88,11 +101,8 @@ class Settings(BaseModel):
             settings = cls(project=project.resolve(), **values)  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise SettingsError(
-                f"The setting {name} cannot be used: {first['msg']}, got {first['input']!r}.",
-                hint=f"Correct it in {FILE_NAME} or in its {_PREFIX}… variable.",
-            ) from error
+            raise _unusable(str(first["loc"][0]), first["input"], first["msg"].partition(",")[0]) from error
+        _check(settings)
         return settings.model_copy(
             update={name: _anchored(getattr(settings, name), settings.project) for name in _ANCHORED}
         )
@@ -117,8 +127,11 @@ def _from_file(path: Path) -> dict[str, object]:
         for key, value in keys.items():
             name = _KEYS.get((section, key))
             if name is None:
-                known = ", ".join(f"[{known_section}] {known_key}" for known_section, known_key in _KEYS)
-                raise SettingsError(f"{path.name} has no setting [{section}] {key}.", hint=f"Known: {known}.")
+                close = difflib.get_close_matches(f"[{section}] {key}", _WRITTEN.values(), n=1)
+                raise SettingsError(
+                    f"There is no setting [{section}] {key} in {path.name}.",
+                    hint=f"Did you mean {close[0]}?" if close else f"Known: {', '.join(_WRITTEN.values())}.",
+                )
             if name in _FROM_ENVIRONMENT_ONLY:
                 raise SettingsError(
                     f"[{section}] {key} is a secret and does not belong in {path.name}.",
@@ -126,6 +139,30 @@ def _from_file(path: Path) -> dict[str, object]:
                 )
             values[name] = tuple(value) if isinstance(value, list) else value
     return values
+
+
+def _check(settings: Settings) -> None:
+    for name, known in _BACKENDS.items():
+        url = getattr(settings, name)
+        if not url.startswith(known):
+            raise _unusable(name, url, f"This version knows {', '.join(known)}")
+    for name in ("engine_memory", "training_memory"):
+        size = getattr(settings, name)
+        if not _SIZE.fullmatch(size.strip()):
+            raise _unusable(name, size, "A size is a number and KB, MB or GB, as in '4GB'")
+    try:
+        parse_duration(settings.training_time)
+    except DeclarationError as error:
+        raise _unusable("training_time", settings.training_time, error.hint or "It is no duration") from error
+
+
+def _unusable(name: str, value: object, rule: str) -> SettingsError:
+    written = _WRITTEN.get(name, name)
+    variable = _PREFIX + written.upper().replace("[", "").replace("] ", "_")
+    return SettingsError(
+        f"The setting {written} cannot be {value!r}. {rule.rstrip('.')}.",
+        hint=f"Correct it in {FILE_NAME} or in {variable}.",
+    )
 
 
 def _listed(text: str) -> tuple[str, ...]:

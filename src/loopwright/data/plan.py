@@ -97,6 +97,8 @@ def plan_files(source: FilesSource, project: Path, known: Mapping[str, Known], *
             skip = before.rows
         if one.size_bytes:
             by_digest[digest] = one.name
+        else:
+            plan.warnings.append(f"{one.name} is empty and adds nothing.")
         plan.units.append(_file_unit(one, path, digest, source, skip))
     return plan
 

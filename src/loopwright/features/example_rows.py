@@ -89,9 +89,8 @@ class ExampleSource:
             FeatureError: If its values are of no known type.
         """
         if name not in self.types:
-            raise UnknownNameError(
-                f"column of '{self.name}' ({used_as})", name, [key for key in self.types if not key.startswith("_")]
-            )
+            known = [key for key in self.types if not key.startswith("_")]
+            raise UnknownNameError("column", name, known, where=f"in '{self.name}' ({used_as})")
         return self.types[name]
 
     def field(self, name: str) -> Field:

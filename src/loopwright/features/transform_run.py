@@ -50,7 +50,7 @@ def run_batch(
         returned = function(*inputs)
     except Exception as error:
         raise FeatureError(
-            f"{where} it raised {type(error).__name__}: {_short(error)}",
+            f"{where} it raised {type(error).__name__}: {_short(error)}.",
             hint="Fix the function, or let the contract quarantine the rows that it cannot take.",
         ) from error
     values = _as_array(returned, where)
@@ -138,5 +138,5 @@ def _check(field: Field, pinned: Field, where: str) -> None:
 
 
 def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     return text if len(text) <= 300 else text[:300] + "…"

@@ -105,7 +105,7 @@ def _call(view: FeatureView, tables: list[ibis.Table]) -> ibis.Table:
         result = view.function(*tables)
     except Exception as error:
         raise FeatureError(
-            f"The feature view '{view.name}' raised {type(error).__name__}: {_short(error)}",
+            f"The feature view '{view.name}' raised {type(error).__name__}: {_short(error)}.",
             hint=f"It gets one Ibis table for each of {', '.join(source.name for source in view.sources)}.",
         ) from error
     if not isinstance(result, ibis.Table):
@@ -202,5 +202,5 @@ def _check_duplicates(connection: duckdb.DuckDBPyConnection, view: FeatureView, 
 
 
 def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     return text if len(text) <= 300 else text[:300] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import sys
@@ -65,15 +66,26 @@ def _import(path: Path) -> ModuleType:
     except LoopwrightError as error:
         error.hint = f"{error.hint or ''} ({_where(error, path)})".strip()
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise DeclarationError(
-            f"{path.name} cannot be imported: {type(error).__name__}: {error} ({_where(error, path)}).",
-            hint="Correct that line and run the command again.",
+            f"{path.name} cannot be imported: {type(error).__name__}: {_said(error)} ({_where(error, path)}).",
+            hint=f"{_meant(error)}Correct that line and run the command again.",
         ) from error
     finally:
         sys.path.remove(folder)
     return module
+
+
+def _said(error: BaseException) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error).rstrip(".")
+
+
+def _meant(error: BaseException) -> str:
+    if not isinstance(error, AttributeError) or error.obj is None:
+        return ""
+    close = difflib.get_close_matches(str(error.name), dir(error.obj), n=1)
+    return f"Did you mean '{close[0]}'? " if close else ""
 
 
 def _where(error: BaseException, path: Path) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from loopwright.core.durations import parse_duration
-from loopwright.core.errors import DeclarationError, SourceError
+from loopwright.core.errors import DeclarationError, SourceError, UnknownNameError
 from loopwright.core.hashing import digest_function, digest_json
+from loopwright.evaluation.gate import EverySlice
 from loopwright.evaluation.metrics import metric
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.assembly import assembly_to_bytes
@@ -82,6 +83,7 @@ class ModelSteps:
             self._steps.run(f"online {view.name}", partial(self._fill_online, view), key=key)
         built = self._steps.run(f"training set {model.name}", self._build)
         record = self._record(built)
+        _check_slices(model, record)
         trained = self._steps.run(
             f"train {model.name}", lambda report: self._train(record, report), key=self._training_key(record)
         )
@@ -203,8 +205,19 @@ class ModelSteps:
             )
         )
         path.unlink(missing_ok=True)
-        compiled = "compiled to ONNX" if version.compiled else f"native form only: {version.not_compiled_because}"
+        because = str(version.not_compiled_because).partition(";")[0]
+        compiled = "compiled to ONNX" if version.compiled else f"native form only: {because}"
         return {"version": version.version, "id": version.id, "summary": f"{version.id}, {compiled}"}
+
+
+def _check_slices(model: ModelDeclaration, record: TrainingSetRecord) -> None:
+    """Refuse a slice of what is no feature before a training is spent on it."""
+    names = [field.name for field in record.feature_fields]
+    for gate in model.gates:
+        if isinstance(gate, EverySlice) and gate.column not in names:
+            raise UnknownNameError(
+                "feature", gate.column, names, where=f"of '{model.name}' for every_slice to judge by"
+            )
 
 
 def _first_rows(record: TrainingSetRecord, *, stores_path: object) -> pa.Table:

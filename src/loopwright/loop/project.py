@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from loopwright.core.durations import parse_duration
 from loopwright.core.errors import DeclarationError, UnknownNameError
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
+from loopwright.evaluation.metric_names import metric_name
 from loopwright.features.on_demand import OnDemand, on_demand
 from loopwright.features.view import FeatureView, feature_view
 from loopwright.loop.model import ModelDeclaration, RetrainPolicy
@@ -185,10 +186,13 @@ class Loop:
             DeclarationError: If a gate judges a metric that the model does not compute.
         """
         used = _flat(features)
-        if not metrics:
-            raise DeclarationError(f"The model '{name}' has no metric.", hint="Name at least one: metrics=['mae'].")
+        if not metrics or isinstance(metrics, str):
+            raise DeclarationError(
+                f"The model '{name}' has no list of metrics.", hint="Name at least one: metrics=['mae']."
+            )
+        computed = tuple(dict.fromkeys(metric_name(metric).name for metric in metrics))
         for gate in gates:
-            _check_gate(name, gate, metrics)
+            _check_gate(name, gate, computed)
 
         def declare(function: Callable[..., object]) -> ModelDeclaration:
             made = ModelDeclaration(
@@ -197,7 +201,7 @@ class Loop:
                 label=label,
                 features=used,
                 holdout=holdout,
-                metrics=tuple(metrics),
+                metrics=computed,
                 gates=tuple(gates),
                 search=search,
                 params=dict(params or {}),

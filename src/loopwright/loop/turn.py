@@ -111,6 +111,7 @@ def _ingest(workspace: Workspace, steps: StepRunner, dataset: Dataset) -> Snapsh
             "rows_accepted": report.rows_accepted,
             "rows_quarantined": report.rows_quarantined,
             "reasons": dict(report.reasons),
+            "warnings": [*report.warnings, *(f"{name} was left out: {why}." for name, why in report.refused.items())],
             "summary": f"{report.rows_accepted:,} rows in, {report.rows_quarantined:,} to the quarantine",
         }
 

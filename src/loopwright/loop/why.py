@@ -77,7 +77,9 @@ def why_prediction(workspace: Workspace, loop: Loop, prediction_id: str) -> Why:
     """
     found = find_prediction(workspace.stores, prediction_id, models=loop.models)
     if not found:
-        raise UnknownNameError("prediction", prediction_id)
+        raise UnknownNameError(
+            "prediction", prediction_id, hint="Each answer of the server names its prediction_ids; a version is eta/3."
+        )
     record = found[0]
     model = str(record["model"])
     version = workspace.registry.get(model, int(str(record["version"])))
@@ -121,7 +123,10 @@ def why_row(workspace: Workspace, loop: Loop, dataset_name: str, key: str) -> Wh
     dataset = loop.datasets[dataset_name]
     row = workspace.data.row(dataset_name, dataset.key[0], key) if dataset.key else None
     if row is None:
-        raise UnknownNameError(f"row of {dataset_name}", key)
+        keyed = (
+            f"Rows are found by {dataset.key[0]}." if dataset.key else "The dataset has no key; declare one with key=."
+        )
+        raise UnknownNameError("row", key, where=f"in '{dataset_name}'", hint=keyed)
     return Why(f"row {key} of {dataset_name}", None, None, row, None, (), ())
 
 
@@ -131,7 +136,8 @@ def _outcome(workspace: Workspace, model: str, prediction_id: str) -> Mapping[st
     if not tables.exists(table):
         return None
     quoted = prediction_id.replace("'", "''")
-    rows = tables.read(table, where=f"prediction_id = '{quoted}' AND route <> 'shadow'").sort_by("revision").to_pylist()
+    where = f"prediction_id = '{quoted}' AND route <> 'shadow'"
+    rows = tables.read(table, where=where).sort_by("revision").to_pylist()
     if not rows:
         return None
     newest = rows[-1]

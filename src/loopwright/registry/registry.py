@@ -274,7 +274,9 @@ class Registry:
         table = model_versions
         numbers = list(connection.execute(sa.select(table.c.version).where(table.c.model == model)).scalars())
         if not numbers:
-            return UnknownNameError("model", model, connection.execute(sa.select(table.c.model).distinct()).scalars())
+            known = connection.execute(sa.select(table.c.model).distinct()).scalars()
+            hint = "No version is registered yet; run: loopwright run"
+            return UnknownNameError("model", model, known, hint=hint)
         if isinstance(which, int):
             return UnknownNameError("model version", f"{model}/{which}", [f"{model}/{number}" for number in numbers])
         names = connection.execute(sa.select(aliases.c.alias).where(aliases.c.model == model)).scalars()

@@ -24,7 +24,7 @@ def failure_of(
     model: str, limits: Limits, folder: RunFolder, outcome: ProcessOutcome, report: Mapping[str, Any], peak_bytes: int
 ) -> errors.LoopwrightError:
     """Return the error for a run that ended without a model."""
-    see = f"What it printed: loopwright runs log {folder.run_id}."
+    see = f"What it printed: loopwright runs show {folder.run_id} --log"
     match outcome.ending:
         case "out_of_memory":
             return errors.TrainingOutOfMemoryError(

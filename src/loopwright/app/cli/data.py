@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.project import opened
@@ -65,11 +66,11 @@ def ingest(
             f"quarantine, {report.rows_duplicate:,} known already, in {format_duration(report.seconds)}"
         )
         for reason, rows in report.reasons.items():
-            console.print(f"  {rows:>8,} {reason}")
+            console.print(f"  {rows:>8,} {escape(reason)}")
         for warning in report.warnings:
-            console.print(f"  [yellow]{warning}[/]")
+            console.print(f"  [yellow]{escape(warning)}[/]")
         for file, why in report.refused.items():
-            console.print(f"  [red]{file}[/]: {why}")
+            console.print(f"  [red]{escape(file)}[/] was left out: {escape(why)}")
 
 
 @app.command()
@@ -83,6 +84,9 @@ def history(
         snapshots = workspace.data.history(_known(loop, name))
     if as_json:
         print_json(snapshots)
+        return
+    if not snapshots:
+        console.print(f"{name} has no snapshot yet: run `loopwright data ingest {name}`.")
         return
     rows = [[s.version, s.rows, s.created_at, s.ingest_id] for s in snapshots]
     console.print(table(name, ["version", "rows", "made", "ingest"], rows, right=["version", "rows"]))

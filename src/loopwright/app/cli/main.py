@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import sys
 import tempfile
@@ -90,9 +92,16 @@ def _guarded(action: Callable[[], object]) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        typer.echo(f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.", err=True)
+        hint = "Free some space (see: loopwright gc --dry-run)" if full else "Correct that"
+        typer.echo(f"  → {hint} and run the same command again; what was finished is kept.", err=True)
+        return 1
     except Exception as error:  # noqa: BLE001 - the last door: a fault of ours still ends in a message
         report = Path(tempfile.gettempdir()) / "loopwright-fault.txt"
-        report.write_text(traceback.format_exc(), encoding="utf-8")
+        with contextlib.suppress(OSError):
+            report.write_text(traceback.format_exc(), encoding="utf-8")
         typer.echo(f"Error: an internal fault: {type(error).__name__}: {error}", err=True)
         typer.echo(f"  → Nothing finished is lost. The details are in {report}.", err=True)
         return 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import known_model, opened
 from loopwright.loop.rebuild import rebuild
 from loopwright.registry.alias import CHAMPION, Override
 from loopwright.serving.rollout import Rollout
@@ -30,8 +30,8 @@ def list_versions(
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """List versions, newest first, with their aliases and verdicts."""
-    with opened(project) as (_, workspace):
-        versions = workspace.registry.versions(model)
+    with opened(project) as (loop, workspace):
+        versions = workspace.registry.versions(known_model(loop, model))
         aliases = {name: workspace.aliases.of_model(name) for name in {version.model for version in versions}}
         verdicts = {version.id: latest_verdict(workspace, version) for version in versions}
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from loopwright.core.errors import UnknownNameError
 from loopwright.loop.loading import find_project, load_loop
 from loopwright.workspace import Workspace
 
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopwright.loop.project import Loop
+
+
+def known_model(loop: Loop, name: str | None) -> str | None:
+    """Return the name of a declared model, or None where none is asked for.
+
+    Raises:
+        UnknownNameError: If the project declares no such model.
+    """
+    if name is not None and name not in loop.models:
+        raise UnknownNameError("model", name, loop.models)
+    return name
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import known_model, opened
 from loopwright.core.durations import format_duration
 from loopwright.training.run_comparison import compare_runs
 
@@ -23,8 +23,8 @@ def list_runs(
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """List trainings, newest first."""
-    with opened(project) as (_, workspace):
-        runs = workspace.runs.list(model=model, limit=limit)
+    with opened(project) as (loop, workspace):
+        runs = workspace.runs.list(model=known_model(loop, model), limit=limit)
     if as_json:
         print_json(runs)
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from loopwright.core.durations import format_duration
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class TurnView:
         else:
             self.close()
             self._console.print(_line(event))
+            for warning in _warnings(event):
+                self._console.print(f"      [yellow]{escape(warning)}[/]")
 
     def close(self) -> None:
         """Take the live line away."""
@@ -50,7 +54,13 @@ class TurnView:
 
 
 def _line(event: StepEvent) -> str:
+    """Return the line of an ended step; why one failed is said once, by who catches the error."""
     sign = {"finished": "[green]✓[/]", "reused": "[dim]=[/]", "failed": "[red]✗[/]"}[event.kind]
     took = f" [dim]{format_duration(event.seconds)}[/]" if event.kind != "reused" else " [dim]unchanged[/]"
-    text = event.text if event.kind == "failed" else str(event.output.get("summary", ""))
-    return f"  {sign} {event.step:<28} {text}{took}"
+    text = "failed" if event.kind == "failed" else str(event.output.get("summary", ""))
+    return f"  {sign} {event.step:<28} {escape(text)}{took}"
+
+
+def _warnings(event: StepEvent) -> list[str]:
+    found = event.output.get("warnings") if event.kind == "finished" else None
+    return [str(warning) for warning in found] if isinstance(found, list) else []

@@ -12,6 +12,7 @@ from loopwright.core.clock import SystemClock
 from loopwright.core.settings import Settings
 from loopwright.loop.daemon import Supervisor
 from loopwright.loop.loading import find_project, load_loop
+from loopwright.workspace import Workspace
 
 
 def command(
@@ -22,6 +23,7 @@ def command(
     folder = find_project(project)
     loop = load_loop(folder)
     settings = Settings.load(folder)
+    Workspace.open(folder).close()  # what keeps every process from starting is said once, here
     deployed = [name for name, model in loop.models.items() if model.online is not None]
     roles = ("server", "controller") if deployed else ("controller",)
     for name in deployed:

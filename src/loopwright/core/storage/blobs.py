@@ -20,7 +20,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
 from loopwright.core.errors import DeclarationError, StoreCorruptError, StoreError, StoreFullError, UnknownNameError
-from loopwright.core.storage.location import Location
+from loopwright.core.storage.location import Location, made_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +52,7 @@ class BlobStore:
     def __init__(self, url: str | Path, *, options: Mapping[str, str] | None = None) -> None:
         self.location = Location.parse(url)
         if self.location.folder is not None:
+            made_folder(self.location.folder, "[store] url")
             with _translated("open the store"):
                 self._store: LocalStore = LocalStore(prefix=self.location.folder, mkdir=True)
         else:

@@ -26,6 +26,7 @@ from loopwright.core.errors import (
     StoreFullError,
     StoreTooNewError,
 )
+from loopwright.core.storage.location import made_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -140,7 +141,7 @@ class SqliteEventLog:
         self._path = _path(url)
         self._clock = clock or SystemClock()
         self._local = threading.local()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(self._path.parent, "[stream] url")
         with self._translated("open"):
             self._prepare()
 

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright.core.errors import (
+    MissingExtraError,
     SettingsError,
     StoreBusyError,
     StoreCorruptError,
@@ -29,6 +30,7 @@ from loopwright.core.errors import (
     StoreFullError,
     StoreTooNewError,
 )
+from loopwright.core.storage.location import made_folder
 from loopwright.core.storage.migrations.chain import known_revisions, upgrade
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class Facts:
         with _translated(url):
             if self._is_sqlite:
                 path = _sqlite_path(url)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                made_folder(path.parent, "[metadata] url")
                 _refuse_network_disk(path)
             self.engine = _engine(url, is_sqlite=self._is_sqlite)
         _ENGINES.add(self.engine)
@@ -152,9 +154,7 @@ class Facts:
         """
         if not self._is_sqlite:
             with self.read() as connection:
-                return int(
-                    connection.exec_driver_sql(_PG_COUNTER).scalar_one()
-                )
+                return int(connection.exec_driver_sql(_PG_COUNTER).scalar_one())
         with self._counter_lock:
             if self._counter is None:  # the counter is per connection, so that one is kept open and never writes
                 self._counter = sqlite3.connect(_sqlite_path(self.url), check_same_thread=False, isolation_level=None)
@@ -198,7 +198,10 @@ os.register_at_fork(after_in_child=_forget_inherited_connections)
 
 def _engine(url: str, *, is_sqlite: bool) -> sa.Engine:
     if not is_sqlite:
-        return sa.create_engine(url, pool_pre_ping=True)
+        try:
+            return sa.create_engine(_with_driver(url), pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(str(error.name), extra="postgres") from error
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
@@ -216,6 +219,10 @@ def _engine(url: str, *, is_sqlite: bool) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _with_driver(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def _sqlite_path(url: str) -> Path:

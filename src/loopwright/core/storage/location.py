@@ -7,10 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from loopwright.core.errors import SettingsError
+from loopwright.core.errors import SettingsError, StoreError
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def made_folder(folder: Path, named_by: str) -> Path:
+    """Make a folder that a store needs, unless it is there.
+
+    Args:
+        folder: the folder.
+        named_by: the setting that named it, for the message.
+
+    Raises:
+        StoreError: it cannot be made: a file is in its way, or nobody may write there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The folder {folder} cannot be made: {error.strerror}.", hint=f"Correct {named_by}, or make room for it."
+        ) from error
+    return folder
 
 
 @dataclass(frozen=True)

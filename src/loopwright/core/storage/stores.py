@@ -11,6 +11,7 @@ from loopwright.core.lineage import Lineage
 from loopwright.core.storage.blobs import BlobStore
 from loopwright.core.storage.events import SqliteEventLog
 from loopwright.core.storage.facts import Facts
+from loopwright.core.storage.location import made_folder
 from loopwright.core.storage.payloads import PayloadStore
 from loopwright.core.storage.tables import TableStore
 
@@ -55,7 +56,7 @@ def open_stores(settings: Settings, *, clock: Clock | None = None, ids: Ids | No
         SettingsError: If a URL names a backend that is not known.
     """
     used_clock = clock or SystemClock()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    made_folder(settings.home, "the project's folder")
     facts = Facts(settings.metadata_url)
     blobs = BlobStore(settings.store_url)
     tables = TableStore(settings.store_url, clock=used_clock, cache=settings.home / "cache")

@@ -53,7 +53,7 @@ def save_model(model: object, folder: Path, *, trust: bool = False) -> ModelFile
         raise refusal
     raise UntrustedError(
         f"{class_name(model)} is no estimator that a safe format can hold (skops, XGBoost, LightGBM).",
-        hint="Return a scikit-learn compatible estimator, or declare the model with trust=True to pickle it.",
+        hint="Return a scikit-learn compatible estimator, or declare the model with trust_pickle=True.",
     )
 
 

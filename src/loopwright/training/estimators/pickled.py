@@ -1,7 +1,7 @@
 """Any Python object as a cloudpickle, for models that the user vouches for by name.
 
-Loading a pickle runs whatever code is in it. So this format is used only for a model declared with ``trust=True``, and
-loading asks for the word ``pickle`` on the trust list.
+Loading a pickle runs whatever code is in it. So this format is used only for a model declared with
+``trust_pickle=True``, and loading asks for the word ``pickle`` on the trust list.
 """
 
 from __future__ import annotations

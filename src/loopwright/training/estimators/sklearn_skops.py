@@ -65,7 +65,7 @@ class SkopsFormat:
         except Exception as error:
             raise UnsavableError(
                 f"{class_name(model)} cannot be saved as a skops file: {type(error).__name__}: {error}.",
-                hint="Return a plain scikit-learn estimator, or declare the model with trust=True to pickle it.",
+                hint="Return a plain scikit-learn estimator, or declare the model with trust_pickle=True.",
             ) from error
         data, schema = canonical_archive(raw)
         asked: list[str] = []
@@ -75,7 +75,7 @@ class SkopsFormat:
         if lost:
             raise UnsavableError(
                 f"{class_name(model)} uses {', '.join(lost[:3])}, defined where a serving process could not import it.",
-                hint="Move it into an installed package, or declare the model with trust=True to pickle it.",
+                hint="Move it into an installed package, or declare the model with trust_pickle=True.",
             )
         path = folder / "model.skops"
         path.write_bytes(data)
