@@ -194,20 +194,18 @@ class TurnLog:
         error: str | None = None,
     ) -> None:
         now = self._clock.now()
+        values: dict[str, object] = {"key": key, "status": status, "output": output or {}, "error": error}
+        if status == "running":  # also where a killed or failed attempt left its times
+            values |= {"started_at": now, "finished_at": None}
+        else:
+            values["finished_at"] = now
         this = sa.and_(turn_steps.c.turn_id == turn_id, turn_steps.c.name == name)
         with self._facts.write() as connection:
-            row = connection.execute(sa.select(turn_steps).where(this)).first()
-            values: dict[str, object] = {"key": key, "status": status, "output": output or {}, "error": error}
-            if status != "running":
-                values["finished_at"] = now
-            if row is not None:
-                connection.execute(sa.update(turn_steps).where(this).values(values))
+            if connection.execute(sa.update(turn_steps).where(this).values(values)).rowcount:
                 return
-            count = sa.select(sa.func.count()).select_from(turn_steps).where(turn_steps.c.turn_id == turn_id)
-            position = connection.execute(count).scalar_one()
-            connection.execute(
-                sa.insert(turn_steps).values(turn_id=turn_id, name=name, position=position, started_at=now, **values)
-            )
+            before = sa.select(sa.func.count()).select_from(turn_steps).where(turn_steps.c.turn_id == turn_id)
+            first = {"turn_id": turn_id, "name": name, "position": before.scalar_subquery(), "started_at": now}
+            connection.execute(sa.insert(turn_steps).values(first | values))
 
 
 def _turn(row: sa.Row[tuple[object, ...]]) -> TurnRecord:
