@@ -1,6 +1,7 @@
 """Delivery-time estimates: the whole loop in one file."""
 
 import ibis
+
 import loopwright as lw
 
 loop = lw.Loop("deliveries")
@@ -43,7 +44,7 @@ def hour(placed_at):
     "eta",
     label=lw.label(orders.minutes, arrives_after="2h"),
     features=[orders["distance_km", "rain_mm", "city"], hour, courier_pace],
-    holdout=lw.latest("7d"),
+    holdout=lw.latest("2d"),
     metrics=["mae", "rmse"],
     search=lw.search(trials=4, learning_rate=lw.uniform(0.03, 0.3, log=True), max_leaf_nodes=lw.integer(8, 40)),
     gates=[lw.beats_champion("mae"), lw.at_most("mae", 6.0), lw.every_slice("city", "mae", within=0.5)],
@@ -56,13 +57,13 @@ def eta(train: lw.TrainingSet, params: lw.Params, seed: int):
     return model.fit(train.X, train.y)
 
 
-loop.deploy(eta, online=lw.online(shadow="1h", canary=[5, 25, 100]))  # 4 · deployment
+loop.deploy(eta, online=lw.online(shadow="1h", canary=[5, 25, 100], min_requests_per_step=20))  # 4 · deployment
 loop.monitor(  # 5 · monitoring
     eta, latency_p99="200ms", errors=0.01, drift="daily", business=lw.kpi("refund_rate", at_most=0.02)
 )
 loop.retrain(  # 6 · the way back
     eta,
-    on=[lw.schedule("0 3 1 * *"), lw.loss_above_reference(fresh_rows=1_000), lw.new_rows(50_000)],
+    on=[lw.schedule("0 3 1 * *"), lw.loss_above_reference(fresh_rows=1_500), lw.new_rows(50_000)],
     approval="automatic",
 )
 loop.workload(requests_per_day=1_000_000, peak_rps=50, latency_p99="200ms", retrain="monthly")  # 7 · the plan

@@ -2,9 +2,10 @@
 
 import io
 
-import loopwright as lw
 import numpy as np
 from PIL import Image
+
+import loopwright as lw
 
 loop = lw.Loop("digits")
 
