@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import connect, to_arrow
-from loopwright.monitoring.added import newest, rows_at
 from loopwright.monitoring.outcomes import outcomes_table
 from loopwright.serving.compactor import predictions_table
 
@@ -60,10 +59,10 @@ def label_coverage(
     An answer is mature when its label's ``arrives_after`` has passed, by the rule that training uses.
     """
     tables = stores.tables
-    predictions = rows_at(tables, predictions_table(model), newest(tables, predictions_table(model)))
+    predictions = tables.added_sql(tables.span(predictions_table(model)))
     if predictions is None:
         return []
-    outcomes = rows_at(tables, outcomes_table(model), newest(tables, outcomes_table(model)))
+    outcomes = tables.added_sql(tables.span(outcomes_table(model)))
     labelled = "SELECT NULL::VARCHAR AS prediction_id WHERE false" if outcomes is None else outcomes
     micros = every // timedelta(microseconds=1)
     mature_until = stores.clock.now() - (timedelta(0) if label is None else label.arrives_after)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from loopwright.core.storage.duck import connect
-from loopwright.monitoring.added import Span, newest, rows_added
+from loopwright.core.storage.table_changes import TableSpan
 from loopwright.monitoring.drift_window import (
     DriftWindow,
     alarms_before,
@@ -65,12 +65,12 @@ class DriftWatch:
             return []
         mark = Mark(self._stores, watched.model, "drift")
         after = mark.position()
-        until = newest(self._stores.tables, predictions_table(watched.model))
+        until = self._stores.tables.span(predictions_table(watched.model)).until
         open_windows = self._open_windows(watched)
         if until <= after and not self._due(open_windows, windows):
             return []
         kept = dict(open_windows)
-        for profile, batch in self._new_rows(watched, Span(predictions_table(watched.model), after, until)):
+        for profile, batch in self._new_rows(watched, TableSpan(predictions_table(watched.model), after, until)):
             self._fold(kept, profile, batch, windows)
         now = self._stores.clock.now()
         done = [window for window in kept.values() if window.state == "open" and is_complete(window, windows, now)]
@@ -86,9 +86,9 @@ class DriftWatch:
                     found += self._report(connection, watched, window, result)
         return found
 
-    def _new_rows(self, watched: WatchedModel, span: Span) -> Iterator[tuple[ReferenceProfile, pa.Table]]:
+    def _new_rows(self, watched: WatchedModel, span: TableSpan) -> Iterator[tuple[ReferenceProfile, pa.Table]]:
         """Read new answers, batch by batch in time order, of the versions that have a reference."""
-        source = rows_added(self._stores.tables, span, key=("prediction_id", "version", "route"))
+        source = self._stores.tables.added_sql(span, key=("prediction_id", "version", "route"))
         numbers = [int(version.rpartition("/")[2]) for version in watched.profiles]
         if source is None or not numbers:
             return

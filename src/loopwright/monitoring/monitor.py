@@ -14,7 +14,6 @@ import structlog
 
 from loopwright.core.hashing import digest_json
 from loopwright.core.storage.duck import connect, to_arrow
-from loopwright.monitoring.added import newest, rows_at
 from loopwright.monitoring.alert import Alerts, Channel, DeliveryReport, channel
 from loopwright.monitoring.business import BusinessWatch, KpiFigures, kpi_figures, record_kpi
 from loopwright.monitoring.coverage import LabelCoverage, label_coverage
@@ -152,7 +151,7 @@ class Monitor:
         table = predictions_table(watched.model)
         if profile is None or profile.calibration is None:
             return None
-        source = rows_at(self._stores.tables, table, newest(self._stores.tables, table))
+        source = self._stores.tables.added_sql(self._stores.tables.span(table))
         if source is None:
             return None
         query = (

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
 from loopwright.core.storage.events import Event
 from loopwright.core.storage.facts import UtcDateTime, metadata
-from loopwright.monitoring.added import Span, newest, rows_added, rows_at
+from loopwright.core.storage.table_changes import TableSpan
 from loopwright.monitoring.loss import label_json
 from loopwright.serving.compactor import predictions_table
 
@@ -151,7 +151,7 @@ class OutcomeCollector:
             total += len(events)
         return total
 
-    def _planned(self, watched: WatchedModel) -> tuple[int, dict[str, Span], datetime] | None:
+    def _planned(self, watched: WatchedModel) -> tuple[int, dict[str, TableSpan], datetime] | None:
         """Return the round to do: the one on record that is not finished, or a new one where something is new."""
         with self._stores.facts.read() as connection:
             last = _last_batch(connection, watched.model)
@@ -160,14 +160,14 @@ class OutcomeCollector:
         tables = self._stores.tables
         seen = {} if last is None else {name: span.until for name, span in _spans(last.range).items()}
         wanted = {"predictions": predictions_table(watched.model), "labels": labels_table(watched.model)}
-        spans = {name: Span(table, seen.get(name, 0), newest(tables, table)) for name, table in wanted.items()}
+        spans = {name: tables.span(table, seen.get(name, 0)) for name, table in wanted.items()}
         if watched.label is not None and watched.label.dataset.key:
             name = watched.label.dataset.name
-            spans["dataset"] = Span(f"datasets/{name}", seen.get("dataset", 0), self._newest_snapshot(name))
+            spans["dataset"] = TableSpan(f"datasets/{name}", seen.get("dataset", 0), self._newest_snapshot(name))
         if all(span.empty for span in spans.values()):
             return None
         outcomes = outcomes_table(watched.model)
-        spans["outcomes"] = Span(outcomes, 0, newest(tables, outcomes))
+        spans["outcomes"] = tables.span(outcomes)
         number = 1 if last is None else last.number + 1
         now = self._stores.clock.now()
         row: dict[str, object] = {
@@ -189,14 +189,14 @@ class OutcomeCollector:
         """Return the version of the newest snapshot that is visible, 0 where there is none."""
         return max((snapshot.version for snapshot in self._lake.history(dataset)), default=0)
 
-    def _join(self, watched: WatchedModel, spans: dict[str, Span], number: int, planned_at: datetime) -> pa.Table:
+    def _join(self, watched: WatchedModel, spans: dict[str, TableSpan], number: int, planned_at: datetime) -> pa.Table:
         """Join one round and put its rows into the table."""
         tables = self._stores.tables
         predictions = spans["predictions"]
-        every = rows_at(tables, predictions.table, predictions.until)
+        every = tables.added_sql(predictions.whole)
         if every is None:
             return OUTCOME_SCHEMA.empty_table()
-        fresh = rows_added(tables, predictions, key=("prediction_id", "version", "route"))
+        fresh = tables.added_sql(predictions, key=("prediction_id", "version", "route"))
         parts = self._by_id(spans["labels"], every, fresh)
         if "dataset" in spans:
             parts += self._by_key(watched, spans["dataset"], every, fresh)
@@ -211,12 +211,12 @@ class OutcomeCollector:
             tables.append(outcomes_table(watched.model), rows, transaction=(_APPLICATION, number))
         return rows
 
-    def _by_id(self, labels: Span, every: str, fresh: str | None) -> list[str]:
+    def _by_id(self, labels: TableSpan, every: str, fresh: str | None) -> list[str]:
         """Pair labels sent as events: the new ones with all predictions, the old ones with new predictions."""
         tables = self._stores.tables
         parts = []
-        new = rows_added(tables, labels, key=("offset",))
-        old = rows_at(tables, labels.table, labels.after)
+        new = tables.added_sql(labels, key=("offset",))
+        old = tables.added_sql(labels.before)
         for side, predictions in ((new, every), (old, fresh)):
             if side is not None and predictions is not None:
                 parts.append(
@@ -224,14 +224,14 @@ class OutcomeCollector:
                 )
         return parts
 
-    def _by_key(self, watched: WatchedModel, rows: Span, every: str, fresh: str | None) -> list[str]:
+    def _by_key(self, watched: WatchedModel, rows: TableSpan, every: str, fresh: str | None) -> list[str]:
         """Pair rows of the label's dataset with predictions of the same key."""
         label = watched.label
         if label is None or not label.dataset.key:  # pragma: no cover - a round without a dataset has no such span
             return []
         tables = self._stores.tables
-        new = rows_added(tables, rows, key=("_ingest_id", "_source", "_source_row"))
-        old = rows_at(tables, rows.table, rows.after)
+        new = tables.added_sql(rows, key=("_ingest_id", "_source", "_source_row"))
+        old = tables.added_sql(rows.before)
         key = " || '|' || ".join(f"{quote_name(name)}::VARCHAR" for name in label.dataset.key)
         arrival = quote_name(label.dataset.arrival_time or "_arrived_at")
         parts = []
@@ -246,9 +246,9 @@ class OutcomeCollector:
                 parts.append(_pairs(predictions, labelled, "p.key = l.key", (order, "l._source_row"), "dataset"))
         return parts
 
-    def _known(self, con: object, outcomes: Span) -> dict[tuple[str, int, str], tuple[int, str]]:
+    def _known(self, con: object, outcomes: TableSpan) -> dict[tuple[str, int, str], tuple[int, str]]:
         """Return the last revision and label of the predictions in this round that have an outcome already."""
-        source = rows_at(self._stores.tables, outcomes.table, outcomes.until)
+        source = self._stores.tables.added_sql(outcomes.whole)
         if source is None:
             return {}
         query = (
@@ -313,5 +313,5 @@ def _last_batch(connection: sa.Connection, model: str) -> sa.Row[tuple[object, .
     return connection.execute(query.order_by(outcome_batches.c.number.desc()).limit(1)).first()
 
 
-def _spans(stored: dict[str, tuple[str, int, int]]) -> dict[str, Span]:
-    return {name: Span(table, after, until) for name, (table, after, until) in stored.items()}
+def _spans(stored: dict[str, tuple[str, int, int]]) -> dict[str, TableSpan]:
+    return {name: TableSpan(table, after, until) for name, (table, after, until) in stored.items()}

@@ -19,7 +19,6 @@ import numpy as np
 import sqlalchemy as sa
 
 from loopwright.core.storage.duck import connect, to_arrow
-from loopwright.monitoring.added import Span, newest, rows_added, rows_at
 from loopwright.monitoring.loss import row_losses
 from loopwright.monitoring.loss_state import (
     ArrivedLosses,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.statistics.edetector import EDetector
     from loopwright.core.storage.stores import Stores
+    from loopwright.core.storage.table_changes import TableSpan
     from loopwright.monitoring.incident import Incidents
     from loopwright.monitoring.reference import ReferenceProfile
     from loopwright.monitoring.watched import WatchedModel
@@ -68,9 +68,7 @@ class LossMonitor:
     def look(self, watched: WatchedModel) -> list[Signal]:
         """Take the outcomes that came since the last look; return the signals about the champion."""
         mark = Mark(self._stores, watched.model, "loss")
-        span = Span(
-            outcomes_table(watched.model), mark.position(), newest(self._stores.tables, outcomes_table(watched.model))
-        )
+        span = self._stores.tables.span(outcomes_table(watched.model), mark.position())
         crowned = self._newly_crowned(watched)
         if span.empty and not crowned:
             return []
@@ -95,8 +93,8 @@ class LossMonitor:
             ).scalar()
         return kept is None or not kept["is_champion"]
 
-    def _new_outcomes(self, span: Span) -> pa.Table | None:
-        source = rows_added(self._stores.tables, span, key=("prediction_id", "version", "route", "revision"))
+    def _new_outcomes(self, span: TableSpan) -> pa.Table | None:
+        source = self._stores.tables.added_sql(span, key=("prediction_id", "version", "route", "revision"))
         if source is None:
             return None
         with connect() as con:
@@ -302,7 +300,7 @@ def loss_figures(stores: Stores, profile: ReferenceProfile, limit: int = 60) -> 
 
 def labelled_since(stores: Stores, model: str, since: datetime) -> int:
     """Count the predictions that were made since a moment and have their label by now."""
-    source = rows_at(stores.tables, outcomes_table(model), newest(stores.tables, outcomes_table(model)))
+    source = stores.tables.added_sql(stores.tables.span(outcomes_table(model)))
     if source is None:
         return 0
     query = f"SELECT count(DISTINCT prediction_id) AS n FROM ({source}) WHERE predicted_at >= $since"

@@ -21,7 +21,6 @@ from loopwright.core.statistics.burn_rate import BURN_RULES, BurnRule, Traffic, 
 from loopwright.core.statistics.histogram import EDGES_MS, LatencyHistogram
 from loopwright.core.storage.duck import connect, to_arrow
 from loopwright.core.storage.facts import UtcDateTime, metadata
-from loopwright.monitoring.added import Span, newest, rows_added
 from loopwright.monitoring.mark import Mark
 from loopwright.monitoring.signal import Signal, Signals
 from loopwright.serving.compactor import predictions_table
@@ -144,8 +143,8 @@ class SystemWatch:
 
     def _count(self, model: str) -> None:
         mark = Mark(self._stores, model, "system")
-        span = Span(predictions_table(model), mark.position(), newest(self._stores.tables, predictions_table(model)))
-        source = rows_added(self._stores.tables, span, key=("prediction_id", "version", "route"))
+        span = self._stores.tables.span(predictions_table(model), mark.position())
+        source = self._stores.tables.added_sql(span, key=("prediction_id", "version", "route"))
         if span.empty:
             return
         added: dict[datetime, SystemFigures] = {} if source is None else _counted(source)

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import PostCommitHookProperties, write_deltalake
 
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import (
     DeclarationError,
     SettingsError,
-    StoreBusyError,
     StoreError,
     UnknownNameError,
 )
@@ -29,15 +26,17 @@ from loopwright.core.storage.commits import TableVersion, commit_note, read_comm
 from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
 from loopwright.core.storage.location import Location
 from loopwright.core.storage.spool import spooled
+from loopwright.core.storage.table_changes import TableChange, TableSpan
 from loopwright.core.storage.table_errors import committing, reading
 from loopwright.core.storage.table_files import TableFiles, names_below
+from loopwright.core.storage.table_handle import TableHandle
 from loopwright.core.storage.table_mirror import TableMirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
-    from deltalake import CommitProperties
+    from deltalake import CommitProperties, DeltaTable
 
     from loopwright.core.clock import Clock
 
@@ -45,17 +44,7 @@ __all__ = ["TableStore", "TableVersion"]
 
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
 _IMPOSSIBLE = set("[]^|%\\\\")  # delta-rs cannot open a folder with these in its name
-_FOREVER = "interval 36500 days"  # a version disappears by vacuum, never by itself
-_ATTEMPTS = 40  # commits that lost against 40 others in a row are refused
 _KEPT_SNAPSHOTS = 64
-
-
-class _Handle:
-    """One open table of this process, and the lock under which it is moved."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.table: DeltaTable | None = None
 
 
 class TableStore:
@@ -89,7 +78,7 @@ class TableStore:
         self._folder = self._mirror.folder if self._mirror else Path(self.location.url)
         self._clock = clock or SystemClock()
         self._options = dict(options or {})
-        self._handles: dict[str, _Handle] = {}
+        self._handles: dict[str, TableHandle] = {}
         self._snapshots: dict[tuple[str, int], TableFiles] = {}
         self._lock = threading.Lock()
 
@@ -120,9 +109,9 @@ class TableStore:
         handle = self._handle(table)
 
         def write() -> int:
-            delta = self._current(table, handle)
+            delta = handle.current()
             if delta is None:
-                delta = self._create(table, handle, to_storable(rows, table=table, existing=None).schema)
+                delta = handle.create(to_storable(rows, table=table, existing=None).schema, self._commit())
             if transaction is not None:
                 done = delta.transaction_version(transaction[0])
                 if done is not None and done >= transaction[1]:
@@ -140,20 +129,20 @@ class TableStore:
             return delta.version()
 
         with spooled(data) as rows:
-            return self._committed(f"append to table '{table}'", handle, write)
+            return handle.committed(f"append to table '{table}'", write)
 
     def transaction(self, table: str, app_id: str) -> int | None:
         """Return the last number the application committed to the table, or None (also when there is no table)."""
         handle = self._handle(table)
         with handle.lock, committing(f"open table '{table}'"):
-            delta = self._current(table, handle)
+            delta = handle.current()
             return None if delta is None else delta.transaction_version(app_id)
 
     def exists(self, table: str) -> bool:
         """Tell whether the table has been written."""
         handle = self._handle(table)
         with handle.lock, committing(f"open table '{table}'"):
-            return self._current(table, handle) is not None
+            return handle.current() is not None
 
     def tables(self) -> list[str]:
         """List the tables, by name."""
@@ -200,7 +189,7 @@ class TableStore:
         snapshot = self._snapshot(table, version)
         for name in columns or ():
             if name not in snapshot.schema.names:
-                raise UnknownNameError(f"column of table '{table}'", name, snapshot.schema.names)
+                raise UnknownNameError("column", name, snapshot.schema.names, where=f"in table '{table}'")
         chosen = list(columns) if columns is not None else snapshot.schema.names
         with borrowed() as con, reading(table, where):
             self.attach(con, "snapshot", table, version=snapshot.version)
@@ -208,6 +197,34 @@ class TableStore:
             relation = con.sql(f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else ""))
             rows = to_arrow(relation)
         return rows.cast(pa.schema([snapshot.schema.field(name) for name in chosen]))
+
+    def span(self, table: str, after: int = 0) -> TableSpan:
+        """Return what came to a table since a version; a table that nobody wrote yet is at version 0."""
+        return TableSpan(table, after, self.version(table) if self.exists(table) else 0)
+
+    def added_sql(self, span: TableSpan, *, key: Sequence[str] = ()) -> str | None:
+        """Return a DuckDB SELECT of the rows that the later version of a span has and the earlier one had not.
+
+        Rows that were only written again, by a compaction or a deletion of others, are not among them; rows that came
+        and went within the span are not either.
+
+        Args:
+            span: the two versions; the later one must exist unless the span is empty.
+            key: columns whose values no two rows share. Without them whole rows are compared, which takes longer.
+
+        Returns:
+            None where no row can have come, which costs no reading of rows.
+
+        Raises:
+            StoreError: a version is no list of plain Parquet files.
+        """
+        if span.empty:
+            return None
+        old, new = self._plain(span.table, span.after), self._plain(span.table, span.until)
+        change = TableChange.between(old, new)
+        if self._mirror is not None:
+            self._mirror.fetch((*change.came.files, *change.gone.files))
+        return change.select_added(key)
 
     def scan_sql(self, table: str, version: int | None = None) -> str:
         """Return a DuckDB SELECT that gives the version's rows, in exact types.
@@ -217,18 +234,13 @@ class TableStore:
         Raises:
             StoreError: the version is no list of plain Parquet files (another writer's); use ``attach``.
         """
-        snapshot = self._snapshot(table, version)
-        if not snapshot.plain and snapshot.rows:
-            raise StoreError(
-                f"Table '{table}' is not a list of plain Parquet files.", hint="Read it with TableStore.attach."
-            )
-        return self._select(snapshot)
+        return self._select(self._plain(table, version))
 
     def stream(self, table: str, version: int | None = None) -> pa.RecordBatchReader:
         """Stream a version's rows through delta-rs itself: slower, and right for every table and place."""
         snapshot = self._snapshot(table, version)
         with committing(f"read table '{table}'"):
-            reader = pa.RecordBatchReader.from_stream(self._open(table, snapshot.version).scan())
+            reader = pa.RecordBatchReader.from_stream(self._handle(table).open(snapshot.version).scan())
 
         def batches() -> Iterator[pa.RecordBatch]:
             with reading(table):
@@ -256,7 +268,7 @@ class TableStore:
             )
             return int(result["num_deleted_rows"] or 0)
 
-        return self._committed(f"delete from table '{table}'", handle, remove)
+        return handle.committed(f"delete from table '{table}'", remove)
 
     def compact(self, table: str) -> int:
         """Merge small files into large ones, in one commit, and return how many files went; rows stay the same."""
@@ -268,7 +280,7 @@ class TableStore:
             )
             return int(result["numFilesRemoved"])
 
-        return self._committed(f"compact table '{table}'", handle, merge)
+        return handle.committed(f"compact table '{table}'", merge)
 
     def vacuum(self, table: str, keep: timedelta, *, dry_run: bool) -> list[str]:
         """Remove the files no version younger than ``keep`` needs, and return their names; older versions go with them.
@@ -287,68 +299,16 @@ class TableStore:
                 post_commithook_properties=_KEEP_LOGS,
             )
 
-    def _committed(self, doing: str, handle: _Handle, work: Callable[[], int]) -> int:
-        """Do the work, and again from the newest version where another commit came in between."""
-        with handle.lock, committing(doing):
-            for _ in range(_ATTEMPTS):
-                try:
-                    return work()
-                except CommitFailedError:
-                    handle.table = None
-        raise StoreBusyError(
-            f"Could not {doing}: it changed under {_ATTEMPTS} attempts.", hint="Try again, with fewer writers."
-        )
-
-    def _handle(self, table: str) -> _Handle:
+    def _handle(self, table: str) -> TableHandle:
         _check_name(table)
         with self._lock:
-            return self._handles.setdefault(table, _Handle())
+            return self._handles.setdefault(table, TableHandle(self.location.child(table), self._options))
 
-    def _current(self, table: str, handle: _Handle) -> DeltaTable | None:
-        """Bring the open table up to its newest version; None where there is no table."""
-        if handle.table is not None:
-            handle.table.update_incremental()
-            return handle.table
-        try:
-            handle.table = self._open(table, None)
-        except TableNotFoundError:
-            return None
-        return handle.table
-
-    def _required(self, table: str, handle: _Handle) -> DeltaTable:
-        delta = self._current(table, handle)
+    def _required(self, table: str, handle: TableHandle) -> DeltaTable:
+        delta = handle.current()
         if delta is None:
             raise UnknownNameError("table", table, self.tables())
         return delta
-
-    def _open(self, table: str, version: int | None) -> DeltaTable:
-        return DeltaTable(self.location.child(table).url, version=version, storage_options=self._options or None)
-
-    def _create(self, table: str, handle: _Handle, schema: pa.Schema) -> DeltaTable:
-        """Create the empty table as version 0; who comes second finds it there.
-
-        The first rows are a commit of their own because delta-rs checks transactions only against a table that exists.
-        """
-        once = self._commit()
-        once.max_commit_retries = 0  # a creation that lost must not land behind the winner's
-        place = self.location.child(table)
-        if place.folder is not None:
-            place.folder.mkdir(parents=True, exist_ok=True)
-        with suppress(CommitFailedError, DeltaError):  # another process created it first: opening it will tell
-            DeltaTable.create(
-                place.url,
-                schema,
-                mode="ignore",
-                configuration={
-                    "delta.logRetentionDuration": _FOREVER,
-                    "delta.deletedFileRetentionDuration": _FOREVER,
-                    "delta.enableExpiredLogCleanup": "false",
-                },
-                storage_options=self._options or None,
-                commit_properties=once,
-            )
-        handle.table = self._open(table, None)
-        return handle.table
 
     def _snapshot(self, table: str, version: int | None) -> TableFiles:
         handle = self._handle(table)
@@ -362,11 +322,19 @@ class TableStore:
                 return kept
             if not 0 <= wanted <= newest:
                 raise UnknownNameError("version", f"{table}@{wanted}", [f"{table}@{newest}"])
-            snapshot = TableFiles.of(delta if wanted == newest else self._open(table, wanted), self._folder / table)
+            snapshot = TableFiles.of(delta if wanted == newest else handle.open(wanted), self._folder / table)
         with self._lock:
             self._snapshots[table, wanted] = snapshot
             while len(self._snapshots) > _KEPT_SNAPSHOTS:
                 self._snapshots.pop(next(iter(self._snapshots)))
+        return snapshot
+
+    def _plain(self, table: str, version: int | None) -> TableFiles:
+        snapshot = self._snapshot(table, version)
+        if not snapshot.plain and snapshot.rows:
+            raise StoreError(
+                f"Table '{table}' is not a list of plain Parquet files.", hint="Read it with TableStore.attach."
+            )
         return snapshot
 
     def _select(self, snapshot: TableFiles) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from loopwright.core.errors import DeclarationError, UnknownNameError
 from loopwright.core.storage.duck import connect, to_arrow
+from loopwright.core.storage.table_changes import TableSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,14 @@ def _numbers(*values: int) -> pa.Table:
 
 def _sorted(table: pa.Table) -> list[int]:
     return sorted(table["n"].to_pylist())
+
+
+def _added(tables: TableStore, after: int, until: int) -> list[int]:
+    query = tables.added_sql(TableSpan("t", after, until))
+    if query is None:
+        return []
+    with connect() as con:
+        return _sorted(to_arrow(con.sql(query)))
 
 
 class TableStoreConformance:
@@ -258,6 +267,36 @@ class TableStoreConformance:
         assert len(tables.vacuum("t", timedelta(0), dry_run=False)) == 4
         assert _sorted(tables.read("t")) == [0, 1, 2, 3]
         assert tables.vacuum("t", timedelta(days=7), dry_run=True) == []
+
+    def test_tells_what_came_between_two_versions(self, tables: TableStore) -> None:
+        """What was appended, once; a span that ends where it begins and a table nobody wrote have nothing."""
+        assert tables.span("t").empty
+        assert tables.added_sql(tables.span("t")) is None
+        for number in range(3):
+            tables.append("t", _numbers(10 * number, 10 * number + 1))
+        assert (tables.span("t", 1).after, tables.span("t", 1).until) == (1, 3)
+        assert _added(tables, 0, 3) == [0, 1, 10, 11, 20, 21]
+        assert _added(tables, 1, 2) == [10, 11]
+        assert _added(tables, 2, 2) == _added(tables, 3, 1) == []
+        with connect() as con:
+            other = to_arrow(con.sql(str(tables.added_sql(tables.span("t", 2), key=("n",)))))
+        assert _sorted(other) == [20, 21]
+
+    def test_rows_written_again_did_not_come(self, tables: TableStore) -> None:
+        """Neither compaction nor deletion makes old rows new; equal rows count, and columns may have been added."""
+        tables.append("t", _numbers(1, 2, 2, 3))
+        tables.compact("t")
+        tables.delete("t", "n = 1")
+        deleted = tables.version("t")
+        assert _added(tables, 1, deleted) == []
+        assert _added(tables, 0, deleted) == [2, 2, 3]
+        tables.append("t", pa.table({"n": [2], "later": ["x"]}))
+        tables.append("t", _numbers(4, 4))
+        tables.append("t", _numbers(5))
+        tables.compact("t")
+        tables.delete("t", "n = 5")
+        assert _added(tables, 1, tables.version("t")) == [2, 4, 4]
+        assert _added(tables, deleted, tables.version("t")) == [2, 4, 4]
 
     def test_says_what_is_not_there(self, tables: TableStore) -> None:
         """An unknown table, version or column is an error that names it."""
