@@ -130,7 +130,7 @@ class PayloadStore:
         return [ref for ref, digest in zip(refs, digests, strict=True) if digest not in found]
 
     def _places(self, digests: Sequence[str]) -> list[_Place]:
-        """Look the digests up in the index, in one query; one place each, ordered by shard and offset."""
+        """Look the digests up in the index, in one query; one place each, in the order of the bytes."""
         if not digests or not self._tables.exists(INDEX):
             return []
         with borrowed() as con:
@@ -145,7 +145,7 @@ class PayloadStore:
         digest_column, place_column = rows["digest"].to_pylist(), rows["place"].combine_chunks().flatten()
         shards, offsets, lengths = (column.to_pylist() for column in place_column)
         places = [_Place(*entry) for entry in zip(digest_column, shards, offsets, lengths, strict=True)]
-        return sorted(places, key=lambda place: (place.shard, place.offset))
+        return sorted(places, key=lambda place: (place.shard, place.offset, place.length))
 
     def _load(self, places: Sequence[_Place]) -> dict[str, bytes]:
         """Read the places, in as few ranges as pays, and check each payload."""
