@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -47,11 +49,14 @@ def command(
     console.rule(f"[bold]Promoted after {report.seconds_total:.0f} s[/]", align="left")
     console.print("Open next:")
     console.print(f"  cd {place}")
-    for line, what in (
-        ("cat loop.py", "the whole project"),
-        ("loopwright status", "what is live and how it does"),
-        ("loopwright incidents list --all", "what was seen, with its evidence"),
-        ("loopwright models show digit", "the champion, its verdict and lineage"),
-        ("loopwright up", "serve it, and keep turning"),
-    ):
-        console.print(f"  {line:<34} [dim]{what}[/]")
+    ours = "loopwright" if shutil.which("loopwright") else str(Path(sys.executable).with_name("loopwright"))
+    lines = {
+        "cat loop.py": "the whole project",
+        f"{ours} status": "what is live and how it does",
+        f"{ours} incidents list --all": "what was seen, with its evidence",
+        f"{ours} models show digit": "the champion, its verdict and lineage",
+        f"{ours} up": "serve it, and keep turning",
+    }
+    width = max(map(len, lines))
+    for line, what in lines.items():
+        console.print(f"  {line:<{width}}   [dim]{what}[/]")

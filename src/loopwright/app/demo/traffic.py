@@ -70,6 +70,7 @@ class Client:
 
     def __init__(self, port: int, model: str, camera: PictureSource) -> None:
         self._port = port
+        self._model = model
         self._path = f"/predict/{model}"
         self._camera = camera
 
@@ -83,6 +84,16 @@ class Client:
         finally:
             connection.close()
         return tally
+
+    def served_versions(self) -> list[str]:
+        """Ask the server which versions it has in force."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        try:
+            connection.request("GET", f"/v2/models/{self._model}")
+            versions: list[str] = json.loads(connection.getresponse().read())["versions"]
+        finally:
+            connection.close()
+        return versions
 
     def _send_one(self, connection: http.client.HTTPConnection, number: int, tally: Tally, *, degraded: bool) -> None:
         image = base64.b64encode(self._camera.picture(number, degraded=degraded)).decode()
