@@ -38,8 +38,8 @@ def command(
         finally:
             view.close()
         if not model:
-            until = next_work_at(loop, workspace)
-            note_quiet(loop, workspace, project=before, turn_id=outcome.turn.id, until=until)
+            until = next_work_at(loop, workspace, since=outcome.turn.started_at)
+            note_quiet(loop, workspace, project=before, turn=outcome.turn, until=until)
     if as_json:
         print_json(
             {

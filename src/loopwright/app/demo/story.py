@@ -206,6 +206,7 @@ class Story:
         release = self._workspace.releases.current(MODEL)
         if release is None:
             raise FailedError("The new version did not pass its gates.", hint="Run it with another --seed.")
+        self._wait_for({release.champion.rpartition("/")[2], release.challenger.rpartition("/")[2]})
         shown = ""
         numbers = list(range(CHANGED_UNTIL, CHANGED_UNTIL + 97))
         for batch in range(MOST_CANARY_BATCHES):
@@ -239,11 +240,13 @@ class Story:
 
     def _wait_for_champion(self) -> None:
         """Wait until the server has put the new champion in force; it looks a few times a second."""
-        wanted = self._champion().rpartition("/")[2]
+        self._wait_for({self._champion().rpartition("/")[2]})
+
+    def _wait_for(self, versions: set[str]) -> None:
         deadline = self._clock.monotonic() + READY_WITHIN_S
-        while self._client.served_versions() != [wanted]:
+        while set(self._client.served_versions()) != versions:
             if self._clock.monotonic() > deadline:
-                raise FailedError("The server did not follow the promotion.")
+                raise FailedError(f"The server did not put {', '.join(sorted(versions))} in force.")
             self._clock.sleep(0.05)
 
     def _ask_why(self) -> None:
