@@ -106,11 +106,15 @@ class DecisionLog:
         return self.get(decision_id)
 
     def turned(self, decision_id: str, turn_id: str) -> None:
-        """Record which turn a decision led to."""
+        """Record which turn a decision led to.
+
+        Raises:
+            UnknownNameError: If there is no such decision.
+        """
+        change = sa.update(decisions).where(decisions.c.id == decision_id).values(status="turned", turn_id=turn_id)
         with self._facts.write() as connection:
-            connection.execute(
-                sa.update(decisions).where(decisions.c.id == decision_id).values(status="turned", turn_id=turn_id)
-            )
+            if not connection.execute(change).rowcount:
+                raise UnknownNameError("decision", decision_id)
 
     def get(self, decision_id: str) -> DecisionRecord:
         """Return one decision.
@@ -128,7 +132,8 @@ class DecisionLog:
         self, loop: str, *, model: str | None = None, status: DecisionStatus | None = None, limit: int = 100
     ) -> list[DecisionRecord]:
         """Return decisions, newest first."""
-        query = sa.select(decisions).where(decisions.c.loop == loop).order_by(decisions.c.decided_at.desc())
+        query = sa.select(decisions).where(decisions.c.loop == loop)
+        query = query.order_by(decisions.c.decided_at.desc(), decisions.c.id.desc())
         if model is not None:
             query = query.where(decisions.c.model == model)
         if status is not None:

@@ -64,6 +64,7 @@ def _import(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except LoopwrightError as error:
+        del sys.modules[name]
         error.hint = f"{error.hint or ''} ({_where(error, path)})".strip()
         raise
     except (Exception, SystemExit) as error:

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from loopwright.workspace import Workspace
 
 
-def next_work_at(loop: Loop, workspace: Workspace) -> datetime | None:
-    """Return the next moment at which a turn would find work though no data came; None for never."""
-    now = workspace.stores.clock.now()
+def next_work_at(loop: Loop, workspace: Workspace, *, since: datetime | None = None) -> datetime | None:
+    """Return the next moment at which a turn would find work though no data came; None for never.
+
+    Args:
+        loop: The declared project.
+        workspace: Its workspace.
+        since: The moment of the last turn, which saw all that was known then; by default now.
+    """
+    now = workspace.stores.clock.now() if since is None else since
     moments = [_next_maturity(workspace, model.label, now) for model in loop.models.values()]
     moments += [
         next_due(trigger.cron, now)
