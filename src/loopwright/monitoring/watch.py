@@ -134,7 +134,7 @@ def kpi(
     confidence: float = 0.99,
     per_event: bool = True,
 ) -> Kpi:
-    """Declare a business number that is reported with ``lw.record_kpi``.
+    """Declare a business number; it is reported with ``loopwright kpi`` or ``workspace.monitoring.record_kpi``.
 
     Args:
         name: What it is called when it is reported.

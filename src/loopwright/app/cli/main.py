@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("loopwright.app.cli.predict", "Predict rows with a version, without a server."),
     "why": ("loopwright.app.cli.why", "Follow a prediction, a model or a row back to what made it."),
     "incidents": ("loopwright.app.cli.incidents", "List incidents with their evidence; acknowledge and resolve them."),
+    "kpi": ("loopwright.app.cli.kpi", "Report a business number, tied to the version that it is due to."),
     "turns": ("loopwright.app.cli.turns", "List turns and their steps; approve or decline a proposed one."),
     "gc": ("loopwright.app.cli.gc", "Say what could be removed, and remove it."),
 }
