@@ -120,7 +120,9 @@ class ModelSteps:
 
     def _build(self, report: Report) -> Output:
         del report
-        record = self._workspace.features.training_set(self._spec, self._snapshots, self._steps.turn.started_at)
+        # Rows that this turn brought in are known by now, also where a row's moment is its arrival.
+        as_of = max(self._steps.turn.started_at, *(snapshot.created_at for snapshot in self._snapshots.values()))
+        record = self._workspace.features.training_set(self._spec, self._snapshots, as_of)
         return {
             "digest": record.digest,
             "rows_train": record.rows_train,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,3 +70,12 @@ def test_refuses_a_file_that_changes_meanwhile(
     for digest in blobs.digests():
         blobs.get(digest)
     assert len(list(blobs.digests())) == (1 if size == 100 else 0)  # a small file is stored under what it had become
+
+
+def test_a_listing_says_how_large_and_how_old(tmp_path: Path) -> None:
+    blobs = BlobStore(tmp_path)
+    digest = blobs.put(b"four")
+    written = datetime.fromtimestamp((tmp_path / "blobs" / digest[:2] / digest[2:]).stat().st_mtime, UTC)
+    (blob,) = blobs.listed()
+    assert (blob.digest, blob.size_bytes) == (digest, 4)
+    assert abs(blob.modified_at - written) < timedelta(seconds=1)

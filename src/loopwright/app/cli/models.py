@@ -10,6 +10,7 @@ import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.project import known_model, opened
+from loopwright.core.errors import RefusedError
 from loopwright.loop.rebuild import rebuild
 from loopwright.registry.alias import CHAMPION, Override
 from loopwright.serving.rollout import Rollout
@@ -166,6 +167,24 @@ def rollback(
             return
         move = workspace.aliases.rollback(model, by=getpass.getuser(), reason=reason)
     console.print(f"{model}/{move.to_version} is champion again (was {model}/{move.from_version})")
+
+
+@app.command()
+def archive(
+    version: Annotated[str, typer.Argument(help="A version such as eta/3.")],
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+) -> None:
+    """Put a version away: it is not listed and never the newest; `loopwright gc` may take its bytes later."""
+    with opened(project) as (_, workspace):
+        record = workspace.registry.get(version)
+        release = workspace.releases.current(record.model)
+        if release is not None and record.id in (release.champion, release.challenger):
+            raise RefusedError(
+                f"{record.id} cannot be archived: a release of {release.challenger} over {release.champion} is open.",
+                hint=f"Wait for it, or end it: loopwright models rollback {record.model} --reason TEXT.",
+            )
+        workspace.registry.archive(record)
+    console.print(f"{record.id} is archived")
 
 
 @app.command()

@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,20 @@ from loopwright.core.storage.location import Location, made_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
 _CHUNK_BYTES = 4 << 20
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
 _FULL = ("No space left on device", "StorageFull", "QuotaExceeded", "Disk quota exceeded")
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob as a listing shows it."""
+
+    digest: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class BlobStore:
@@ -170,12 +181,16 @@ class BlobStore:
 
     def digests(self) -> Iterator[str]:
         """Give the digest of every stored blob, in no particular order."""
+        return (blob.digest for blob in self.listed())
+
+    def listed(self) -> Iterator[StoredBlob]:
+        """Give every stored blob with its size and when it was written, in no particular order."""
         with _translated("list the blobs"):
             for batch in obstore.list(self._store, prefix="blobs"):
                 for meta in batch:
                     digest = meta["path"].removeprefix("blobs/").replace("/", "")
                     if _DIGEST.match(digest):
-                        yield digest
+                        yield StoredBlob(digest, meta["size"], meta["last_modified"])
 
     def _size_or_none(self, digest: str) -> int | None:
         with _translated(f"look up blob {digest}"):

@@ -1,0 +1,70 @@
+"""``loopwright gc``: what nothing needs any more, in bytes, and taking it away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
+from loopwright.app.cli.project import opened
+from loopwright.core.durations import format_duration, parse_duration
+from loopwright.loop.collect import Collection, Collector
+
+
+def command(
+    keep: Annotated[str, typer.Option(help="Leave alone what is younger than this, such as 12h or 30d.")] = "30d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what could go; change nothing.")] = False,
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Remove what nothing needs any more, or say with --dry-run what could go.
+
+    Whatever a version that is not archived, an alias, an open release, a turn or their lineage needs is kept.
+    """
+    age = parse_duration(keep)
+    with opened(project) as (_, workspace):
+        collector = Collector(workspace, age)
+        collection = collector.look() if dry_run else collector.collect()
+    if as_json:
+        print_json(collection.to_json())
+        return
+    _show(collection)
+
+
+def _show(collection: Collection) -> None:
+    age = format_duration(collection.keep)
+    if not collection.found:
+        console.print(f"Nothing older than {age} can go.")
+    else:
+        rows = [
+            [kind, items, "not known" if size is None else _bytes(size)] for kind, items, size in _by_kind(collection)
+        ]
+        did = "Removed" if collection.removed else "Could go"
+        console.print(table(f"{did}, older than {age}", ["what", "items", "size"], rows, right=["items", "size"]))
+        console.print(f"{did}: {_bytes(collection.size_bytes)} in all")
+        if not collection.removed:
+            console.print("Remove it with the same command without --dry-run.")
+    for sentence in collection.left_alone:
+        console.print(f"[dim]Left alone: {escape(sentence)}[/]")
+
+
+def _by_kind(collection: Collection) -> list[tuple[str, int, int | None]]:
+    kinds = dict.fromkeys(one.kind for one in collection.found)
+    found: list[tuple[str, int, int | None]] = []
+    for kind in kinds:
+        these = [one for one in collection.found if one.kind == kind]
+        known = [one.size_bytes for one in these if one.size_bytes is not None]
+        found.append((kind, sum(one.items for one in these), sum(known) if known else None))
+    return found
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
