@@ -127,7 +127,7 @@ def test_what_the_data_lacks_is_named(stores, lake):
     spec = training_set_spec("m", label=label(dataset.y), features=[dataset.kynd], holdout=fraction(0.4))
     with pytest.raises(UnknownNameError, match="Did you mean 'kind'"):
         builder.build(spec, snapshots, as_of)
-    with pytest.raises(UnknownNameError, match="There is no column '.*' in 'visits'"):
+    with pytest.raises(UnknownNameError, match=r"There is no column '.*' in 'visits'"):
         builder.build(spec_of(dataset, entities(0.4, by="nobody")), snapshots, as_of)
     view = feature_view(lambda visits: visits.select("at", "x", who=visits.kind), dataset, entity="who", name="v")
     spec = training_set_spec("m", label=label(dataset.y), features=[view], holdout=fraction(0.4))

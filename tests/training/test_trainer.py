@@ -1,4 +1,4 @@
-# ruff: noqa: ARG005, PLC0415, T201 - training functions run in a process of their own and print there
+# ruff: noqa: ARG005, PLC0415 - training functions run in a process of their own and print there
 import os
 import signal
 import subprocess

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from loopwright.core.durations import parse_duration
 from loopwright.core.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 Cadence = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "never"]
 _CADENCES: tuple[Cadence, ...] = ("hourly", "daily", "weekly", "monthly", "quarterly", "never")
