@@ -27,6 +27,7 @@ import pyarrow.parquet
 from loopwright.core.settings import Settings
 from loopwright.core.statistics.drift import two_stage
 from loopwright.core.storage.stores import open_stores
+from loopwright.evaluation.loss import reference_loss, row_losses
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.field import Field
 from loopwright.monitoring.drift import DriftWatch
@@ -66,8 +67,16 @@ def profile_of(reference, features):
     fields = tuple(Field(f"f{i}", "float64") for i in range(features))
     rng = np.random.default_rng(9)
     answers = Outputs("regression", rng.normal(size=2000))
+    labels = (answers.values + rng.random(2000)).tolist()
+    loss = reference_loss("regression", row_losses("regression", answers.values, labels))
     return freeze(
-        model="bench", version="bench/1", table=reference, fields=fields, outputs=answers, losses=rng.random(2000)
+        model="bench",
+        version="bench/1",
+        table=reference,
+        fields=fields,
+        outputs=answers,
+        labels=labels,
+        loss=loss,
     )
 
 

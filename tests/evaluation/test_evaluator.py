@@ -68,7 +68,8 @@ def test_the_figures_are_right(stores: Stores, make_holdout: MakeHoldout, pace: 
     assert evaluation.metrics["mae"].interval(0.99).contains(2 * np.sqrt(2 / np.pi))
     assert {s.label for s in evaluation.slices if s.column == "city"} == {"Oslo", "Bergen"}
     assert len({s.label for s in evaluation.slices if s.column == "distance_km"}) == 5
-    assert evaluation.reference.loss.form == "betting"
+    assert evaluation.reference.mean == pytest.approx(np.abs(error).mean())
+    assert evaluation.reference.detector(average_run_length=1e4).form == "betting"
     assert evaluation.reference.upper > evaluation.reference.rate
 
 
@@ -164,7 +165,7 @@ def test_a_classifier(stores: Stores, tmp_path: Path) -> None:
     old = evaluator.evaluate(EvaluationRequest(OLD, holdout, model(0.4), names, gates=gates))
     new = evaluator.evaluate(EvaluationRequest(NEW, holdout, model(0.0), names, gates=gates))
     assert set(new.metrics) == {"accuracy", "roc_auc", "brier", "log_loss", "f1"}
-    assert new.reference.loss.form == "bernoulli"
+    assert new.reference.kind == "zero_one"
     verdict = evaluator.verdict(gates, new, old, holdout)
     assert verdict.outcome == "pass", verdict.reasons
     assert "mcnemar" in verdict.rules[0].reason

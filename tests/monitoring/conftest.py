@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from loopwright.data.lake import Lake
+from loopwright.evaluation.loss import reference_loss, row_losses
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.field import Field
-from loopwright.monitoring.loss import row_losses
 from loopwright.monitoring.monitor import Monitor
 from loopwright.monitoring.reference import ReferenceProfile, freeze
 from loopwright.monitoring.served import summarise
@@ -58,7 +58,8 @@ def make_profile(version: int = 1, error: float = 0.1, rows: int = 5_000, holdou
         table=training_table(rows),
         fields=FIELDS,
         outputs=outputs,
-        losses=losses,
+        labels=labels.tolist(),
+        loss=reference_loss("binary", losses),
     )
 
 

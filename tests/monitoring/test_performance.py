@@ -84,7 +84,7 @@ def test_the_state_does_not_depend_on_how_often_one_looks(stores, served, watche
         look(model)
     state = state_of(stores, model.champion)
     profile = model.profiles[model.champion]
-    once = EDetector(profile.loss.null_mean(0.0), 1e6).update(losses.astype(float))
+    once = EDetector(profile.loss.null_rate(0.0), 1e6).update(losses.astype(float))
     assert EDetector.from_json(state["detectors"]["page"]).log_sums == pytest.approx(once.detector.log_sums)
     assert state["total"] == losses.sum()
     assert len(state["open_losses"]) == 100

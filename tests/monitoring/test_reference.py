@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from loopwright.core.errors import DeclarationError
 from loopwright.core.statistics.binning import CategoryBins, NumericBins, freeze_category, freeze_numeric
 from loopwright.core.storage.duck import connect
+from loopwright.evaluation.loss import reference_loss
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.field import Field
 from loopwright.monitoring.reference import (
@@ -29,6 +30,9 @@ from loopwright.monitoring.reference import (
 
 if TYPE_CHECKING:
     import duckdb
+
+
+LOSS = reference_loss("regression", [0.5, 1.0, 2.0])
 
 
 @pytest.fixture(scope="module")
@@ -104,19 +108,23 @@ def test_a_regression_profile_has_numbers_as_answers():
     table = pa.table({"x": [1.0, 2.0, 3.0], "gone": pa.array([None, None, None], pa.float64())})
     outputs = Outputs("regression", np.array([1.0, 2.0, 4.0]))
     fields = (Field("x", "float64"), Field("gone", "float64"))
-    made = freeze(model="m", version="m/1", table=table, fields=fields, outputs=outputs, losses=[0.5, 1.0, 2.0])
+    made = freeze(
+        model="m", version="m/1", table=table, fields=fields, outputs=outputs, labels=[1.5, 3.0, 2.0], loss=LOSS
+    )
     assert [one.name for one in made.watched] == ["x", OUTPUT]
     assert made.calibration is None
-    assert made.loss.kind == "absolute_error"
+    assert made.loss == LOSS
 
 
 def test_what_has_no_rows_has_no_reference():
     outputs = Outputs("regression", np.array([1.0, 2.0]))
     table = pa.table({"x": pa.array([], pa.float64())})
     with pytest.raises(DeclarationError, match="training rows"):
-        freeze(model="m", version="m/1", table=table, fields=(), outputs=outputs, losses=[0.1, 0.2])
-    with pytest.raises(DeclarationError, match="losses"):
-        freeze(model="m", version="m/1", table=pa.table({"x": [1.0]}), fields=(), outputs=outputs, losses=[0.1])
+        freeze(model="m", version="m/1", table=table, fields=(), outputs=outputs, labels=[1, 2], loss=LOSS)
+    with pytest.raises(DeclarationError, match="1 labels"):
+        freeze(
+            model="m", version="m/1", table=pa.table({"x": [1.0]}), fields=(), outputs=outputs, labels=[1.0], loss=LOSS
+        )
 
 
 def test_dependence_is_seen_and_a_sudden_change_is_not_mistaken_for_it():

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 
 from loopwright.evaluation.estimate import normal_estimate
 from loopwright.evaluation.evaluation import Evaluation
-from loopwright.evaluation.loss import ReferenceLoss, bounded_loss
+from loopwright.evaluation.loss import ReferenceLoss
 from loopwright.evaluation.records import EvaluationRecords
 from loopwright.evaluation.slices import SliceResult
 from loopwright.evaluation.verdict import RuleResult, Verdict
@@ -32,7 +32,7 @@ def test_the_card_shows_the_newest_evaluation_verdict_and_alias(stores, runs, cl
     version = Registry(stores).register(runs.candidate(Ridge()))
     mae = normal_estimate(5.1, 0.1, rows=900, method="bootstrap")
     excess = normal_estimate(0.25, 0.1, rows=90, method="bootstrap")
-    reference = ReferenceLoss(bounded_loss("mae", 20.0), 0.2, 0.22, 900)
+    reference = ReferenceLoss("absolute_error", 20.0, 5.1, 0.2, 0.22, 900)
     slices = (
         SliceResult("city", "Oslo|centre", "mae", 90, mae, excess),
         SliceResult("city", "x", "mae", 2, None, None),

@@ -26,7 +26,7 @@ class Evaluation:
         metrics: The true figures by metric, with their errors: what gates and records read.
         released: The answers of the holdout ledger by metric: what may guide the making of further models.
         slices: Figures on parts of the rows.
-        reference: The bounded loss on the holdout, by the first metric: what monitoring compares with.
+        reference: The loss on the holdout that monitoring holds live losses against.
         outputs: Digest of the model's answers, kept for paired comparisons.
         seed: Of the resamples.
     """

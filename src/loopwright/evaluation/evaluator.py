@@ -20,7 +20,7 @@ from loopwright.evaluation.evaluation import Evaluation
 from loopwright.evaluation.gate import BeatsChampion, EverySlice, Gate, NoWorseThanChampion, gate_to_json
 from loopwright.evaluation.judge import judge
 from loopwright.evaluation.ledger import DEFAULT_BUDGET, HoldoutLedger
-from loopwright.evaluation.loss import reference_loss
+from loopwright.evaluation.loss import reference_loss, row_losses
 from loopwright.evaluation.metrics import Metric, metric
 from loopwright.evaluation.outputs_file import outputs_from_bytes, outputs_to_bytes
 from loopwright.evaluation.records import EvaluationRecords
@@ -125,7 +125,8 @@ class Evaluator:
         metrics = [metric(name) for name in names]
         estimates = self._estimates(metrics, y, outputs, seed=request.seed, clusters=clusters)
         slices = self._slices(request, pairs, outputs, clusters)
-        reference = reference_loss(names[0], y, outputs, seed=request.seed)
+        losses = row_losses(outputs.kind, outputs.values.tolist(), y.tolist())
+        reference = reference_loss(outputs.kind, losses, seed=request.seed)
         kept = self._stores.blobs.put(outputs_to_bytes(outputs))
         now = self._stores.clock.now()
         with self._stores.facts.write() as connection:

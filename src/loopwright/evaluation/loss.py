@@ -1,21 +1,19 @@
-"""The loss that monitoring watches: one number in [0, 1] per row, and the rate that counts as no change.
+"""The loss of one answer once its label is known, and the loss on the sealed holdout that live losses are held against.
 
-The rule, by metric:
+One definition for the holdout and for live traffic, from an answer and a label alone. Classifiers: 0 for the right
+class, 1 for a wrong one. Regression: the absolute error, in the label's unit (squares of a few large errors would make
+every window a false alarm or none). Detectors need losses in [0, 1]: absolute errors are divided by their 99.5 %
+quantile on the holdout and cut at 1.
 
-- accuracy, balanced_accuracy, f1, precision, recall, roc_auc: 1 for a wrong class, 0 for the right one;
-- mae, rmse, r2, median_absolute_error: the absolute error, clipped at its 99.5 % quantile on the reference and divided
-  by it (squares of a few large errors would make every window a false alarm or none);
-- mape: the relative error, likewise;
-- log_loss, brier: the row's loss, likewise.
-
-The reference rate is the mean of these losses on the sealed holdout, and what the detector is given is the upper end
-of its confidence interval: with less, its guaranteed time between false alarms would not hold.
+What counts as no change is not the mean loss on the holdout but the upper end of its 95 % interval: with less, a
+detector's guaranteed time between false alarms would not hold.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,59 +21,53 @@ from loopwright.core.errors import DeclarationError
 from loopwright.core.statistics.binomial import clopper_pearson_upper
 from loopwright.core.statistics.bootstrap import mean_interval
 from loopwright.core.statistics.edetector import EDetector
-from loopwright.evaluation.metrics import metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-    from loopwright.evaluation.outputs import Outputs
+    from loopwright.evaluation.outputs import OutputKind
 
-LossForm: TypeAlias = Literal["bernoulli", "betting"]
+LossKind: TypeAlias = Literal["zero_one", "absolute_error"]
 
-CLIP_QUANTILE = 0.995
-_STAND_INS = {
-    "rmse": "mae",
-    "r2": "mae",
-    "median_absolute_error": "mae",
-    "balanced_accuracy": "accuracy",
-    "f1": "accuracy",
-    "precision": "accuracy",
-    "recall": "accuracy",
-    "roc_auc": "accuracy",
-}
+_SCALE_QUANTILE = 0.995
+_INTERVAL = 0.95  # two-sided
+_LARGEST_RATE = 0.94  # a detector takes reference rates below 0.95
 
 
-@dataclass(frozen=True)
-class BoundedLoss:
-    """Turn answers and true values into losses in [0, 1].
+def class_text(value: object) -> str:
+    """Write a class the same way whatever type it came as: 3, 3.0, ``"3"`` and ``numpy.int64(3)`` are one.
 
-    Attributes:
-        metric: The metric whose row loss it is ("mae", "accuracy", …), after the rule of this module.
-        scale: The row loss that counts as 1; larger ones are clipped.
-        form: "bernoulli" where losses are 0 or 1, else "betting": how the detector must be told.
+    >>> class_text(3.0), class_text("3"), class_text("cat"), class_text(True)
+    ('3', '3', 'cat', 'true')
     """
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return str(int(number)) if math.isfinite(number) and number == int(number) else repr(number)
+    text = str(value)
+    if text in {"True", "False"}:
+        return text.lower()
+    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
+        return text[:-2]
+    return text
 
-    metric: str
-    scale: float
-    form: LossForm
 
-    def losses(self, y: ArrayLike, outputs: Outputs) -> NDArray[np.float64]:
-        """Compute the bounded loss of each row, shape (n,)."""
-        raw = metric(self.metric).losses(y, outputs)
-        if raw is None:
-            raise DeclarationError(f"{self.metric} has no loss per row")
-        return np.asarray(np.clip(raw / self.scale, 0.0, 1.0))
+def row_losses(kind: OutputKind, answers: Iterable[object], labels: Iterable[object]) -> NDArray[np.float64]:
+    """Compute the loss of each row, shape (n,); NaN where an answer or a label is missing or is no number.
 
-    def to_json(self) -> dict[str, object]:
-        """Write the loss as plain JSON values."""
-        return {"metric": self.metric, "scale": self.scale, "form": self.form}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, object]) -> BoundedLoss:
-        """Read what `to_json` wrote."""
-        return cls(str(data["metric"]), cast("float", data["scale"]), cast("LossForm", data["form"]))
+    >>> row_losses("multiclass", [3, "cat"], [3.0, "dog"]).tolist(), row_losses("regression", [4.0], [6.5]).tolist()
+    ([0.0, 1.0], [2.5])
+    """
+    if kind == "regression":
+        return np.abs(_numbers(answers) - _numbers(labels))
+    pairs = zip(answers, labels, strict=True)
+    return np.array(
+        [math.nan if a is None or b is None else float(class_text(a) != class_text(b)) for a, b in pairs],
+        dtype=np.float64,
+    )
 
 
 @dataclass(frozen=True)
@@ -83,87 +75,96 @@ class ReferenceLoss:
     """Hold a model's loss on the sealed holdout.
 
     Attributes:
-        loss: How losses are computed.
-        rate: Mean loss on the reference.
-        upper: Upper confidence bound of the mean: what a detector may take as "no change".
-        rows: Rows of the reference.
+        kind: Which loss.
+        scale: What absolute errors are divided by before they are cut at 1; 1 for classes.
+        mean: Mean loss on the holdout, in its own unit.
+        rate: Mean of the scaled and cut losses, in [0, 1].
+        upper: Upper end of the 95 % interval of `rate`: the highest mean that counts as no change.
+        rows: Rows of the holdout.
     """
 
-    loss: BoundedLoss
+    kind: LossKind
+    scale: float
+    mean: float
     rate: float
     upper: float
     rows: int
 
-    def detector(self, *, average_run_length: float, margin: float = 0.0) -> EDetector:
+    @property
+    def unscaled_upper(self) -> float:
+        """`upper` in the loss's own unit."""
+        return self.upper * self.scale
+
+    def scaled(self, losses: ArrayLike) -> NDArray[np.float64]:
+        """Bring losses into [0, 1]."""
+        return np.minimum(np.asarray(losses, dtype=np.float64) / self.scale, 1.0)
+
+    def null_rate(self, tolerance: float) -> float:
+        """Give the highest mean of the scaled loss that counts as no change, a tolerated share on top included."""
+        return min(self.upper * (1.0 + tolerance), _LARGEST_RATE)
+
+    def detector(self, *, average_run_length: float, tolerance: float = 0.0) -> EDetector:
         """Make the detector of a loss above the reference.
 
         Args:
             average_run_length: Mean rows between false alarms, at least.
-            margin: Rise of the mean loss that is tolerated, in the loss's own scale from 0 to 1.
+            tolerance: Rise of the mean loss that is let pass, as a share of `upper`.
         """
-        rate = min(max(self.upper + margin, 1e-6), 0.94)  # a detector needs a rate inside (0, 0.95)
-        return EDetector(rate, average_run_length=average_run_length, form=self.loss.form)
+        form: Literal["bernoulli", "betting"] = "bernoulli" if self.kind == "zero_one" else "betting"
+        return EDetector(self.null_rate(tolerance), average_run_length=average_run_length, form=form)
 
     def to_json(self) -> dict[str, object]:
-        """Write the reference as plain JSON values."""
-        return {"loss": self.loss.to_json(), "rate": self.rate, "upper": self.upper, "rows": self.rows}
+        """Write it as plain JSON values."""
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> ReferenceLoss:
         """Read what `to_json` wrote."""
-        loss = BoundedLoss.from_json(cast("dict[str, object]", data["loss"]))
-        return cls(loss, cast("float", data["rate"]), cast("float", data["upper"]), cast("int", data["rows"]))
+        return cls(**data)  # type: ignore[arg-type]
 
 
-def bounded_loss(metric_name: str, scale: float = 1.0) -> BoundedLoss:
-    """Choose the bounded loss that stands for a metric.
+def reference_loss(kind: OutputKind, losses: ArrayLike, *, seed: int = 0) -> ReferenceLoss:
+    """Measure the loss on the holdout: its scale, its mean and the upper end of the mean's interval.
 
-    Args:
-        metric_name: Any metric.
-        scale: The row loss that counts as 1: the 99.5 % quantile on the reference; ignored for class errors.
-
-    >>> bounded_loss("f1")
-    BoundedLoss(metric='accuracy', scale=1.0, form='bernoulli')
-    >>> bounded_loss("rmse", 12.5)
-    BoundedLoss(metric='mae', scale=12.5, form='betting')
-    """
-    name = metric(metric_name).name
-    name = _STAND_INS.get(name, name)
-    if name == "accuracy":
-        return BoundedLoss(name, 1.0, "bernoulli")
-    if not (scale > 0 and np.isfinite(scale)):
-        raise DeclarationError(f"the scale of a bounded loss must be positive and finite, got {scale}")
-    return BoundedLoss(name, float(scale), "betting")
-
-
-def reference_loss(
-    metric_name: str, y: ArrayLike, outputs: Outputs, *, confidence: float = 0.95, seed: int = 0
-) -> ReferenceLoss:
-    """Measure the loss on the reference: its scale, its mean and the mean's upper confidence bound.
-
-    Exact (Clopper-Pearson) for class errors, bootstrap (BCa, one-sided) for bounded losses.
+    Exact (Clopper and Pearson, 1934) for classes, bootstrap (BCa) for scaled absolute errors.
 
     Args:
-        metric_name: Any metric.
-        y: Shape (n,), true values of the holdout.
-        outputs: The model's answers to the same rows.
-        confidence: One-sided, of the upper bound.
-        seed: Same seed, same bound.
+        kind: What the model predicts.
+        losses: Shape (n,), as `row_losses` made them; NaN is left out.
+        seed: Same seed, same interval.
 
     Raises:
-        DeclarationError: Without rows.
+        DeclarationError: If no loss is left.
+
+    >>> reference = reference_loss("binary", [0.0] * 95 + [1.0] * 5)
+    >>> reference.rate, round(reference.upper, 4)
+    (0.05, 0.1128)
     """
-    loss = bounded_loss(metric_name)
-    raw = metric(loss.metric).losses(y, outputs)
-    if raw is None or len(raw) == 0:
-        raise DeclarationError("a reference loss needs at least one labelled row of the holdout")
-    if loss.form == "bernoulli":
-        wrong = int(raw.sum())
-        return ReferenceLoss(
-            loss, wrong / len(raw), clopper_pearson_upper(wrong, len(raw), confidence=confidence), len(raw)
-        )
-    scale = float(np.quantile(raw, CLIP_QUANTILE))
-    loss = bounded_loss(metric_name, scale if scale > 0 else 1.0)
-    values = loss.losses(y, outputs)
-    interval = mean_interval(values, seed=seed, confidence=2.0 * confidence - 1.0)
-    return ReferenceLoss(loss, float(values.mean()), max(interval.high, float(values.mean())), len(values))
+    values = np.asarray(losses, dtype=np.float64).ravel()
+    values = values[np.isfinite(values)]
+    rows = len(values)
+    if rows == 0:
+        raise DeclarationError("A reference loss needs at least one labelled row of the holdout.")
+    mean = float(values.mean())
+    if kind != "regression":
+        upper = clopper_pearson_upper(int(values.sum()), rows, confidence=(1.0 + _INTERVAL) / 2.0)
+        return ReferenceLoss("zero_one", 1.0, mean, mean, upper, rows)
+    scale = float(np.quantile(values, _SCALE_QUANTILE)) or float(values.max()) or 1.0
+    scaled = np.minimum(values / scale, 1.0)
+    rate = float(scaled.mean())
+    high = mean_interval(scaled, seed=seed, confidence=_INTERVAL).high
+    upper = min(max(high, rate, 1.0 / (rows + 2)), 1.0)  # a holdout without an error is no proof of none
+    return ReferenceLoss("absolute_error", scale, mean, rate, upper, rows)
+
+
+def _numbers(values: Iterable[object]) -> NDArray[np.float64]:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return values.astype(np.float64)
+    return np.array([_number(value) for value in values], dtype=np.float64)
+
+
+def _number(value: object) -> float:
+    try:
+        return math.nan if value is None else float(str(value))
+    except ValueError:
+        return math.nan

@@ -10,7 +10,6 @@ from loopwright.evaluation.evaluator import EvaluationRequest
 from loopwright.evaluation.gate import BeatsChampion, NoWorseThanChampion
 from loopwright.evaluation.holdout import open_holdout
 from loopwright.evaluation.outputs_file import outputs_from_bytes
-from loopwright.monitoring.loss import row_losses
 from loopwright.monitoring.reference import ReferenceProfiles, freeze
 
 if TYPE_CHECKING:
@@ -99,7 +98,8 @@ def _freeze_reference(
                 table=table,
                 fields=record.feature_fields,
                 outputs=outputs,
-                losses=row_losses(outputs.kind, outputs.values.tolist(), holdout.y.tolist()),
+                labels=holdout.y.tolist(),
+                loss=evaluation.reference,
             )
         )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loopwright.monitoring.loss import LossReference
+    from loopwright.evaluation.loss import ReferenceLoss
     from loopwright.monitoring.signal import Severity
     from loopwright.monitoring.watch import LossWatch
 
@@ -87,12 +87,15 @@ class LossState:
     change_at: str | None = None
 
     @classmethod
-    def start(cls, reference: LossReference, watch: LossWatch) -> LossState:
+    def start(cls, reference: ReferenceLoss, watch: LossWatch) -> LossState:
         """Begin at a reference."""
-        form = "bernoulli" if reference.kind == "zero_one" else "betting"
-        rate = reference.null_mean(watch.tolerance)
         lengths: dict[Severity, float] = {"ticket": watch.rows_per_false_ticket, "page": watch.rows_per_false_page}
-        return cls({severity: EDetector(rate, length, form) for severity, length in lengths.items()})  # type: ignore[arg-type]
+        return cls(
+            {
+                severity: reference.detector(average_run_length=length, tolerance=watch.tolerance)
+                for severity, length in lengths.items()
+            }
+        )
 
     def to_json(self) -> dict[str, object]:
         """Write it as plain JSON values."""
@@ -125,7 +128,7 @@ class ArrivedLosses:
         return ArrivedLosses(self.losses[start:stop], self.arrived_at[start:stop], self.predicted_at[start:stop])
 
 
-def follow_change(state: LossState, reference: LossReference, part: ArrivedLosses) -> tuple[float, int, str | None]:
+def follow_change(state: LossState, reference: ReferenceLoss, part: ArrivedLosses) -> tuple[float, int, str | None]:
     """Follow when the loss began to rise: the last row at which the evidence for harm was used up.
 
     Source: E. Page (1954), Continuous inspection schemes: the last zero of the cumulative sum.

@@ -12,22 +12,21 @@ takes only once.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
-from loopwright.core.storage.events import Event
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.core.storage.table_changes import TableSpan
-from loopwright.monitoring.loss import label_json
+from loopwright.monitoring.outcome_event import outcome_event, read_outcome
 from loopwright.serving.compactor import predictions_table
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
     from loopwright.monitoring.watched import WatchedModel
@@ -96,9 +95,7 @@ def record_outcome(stores: Stores, model: str, prediction_id: str, label: object
         label: The true class or number.
         at: When it became known; now by default.
     """
-    content = {"label": label_json(label), "at": None if at is None else at.astimezone(UTC).isoformat()}
-    event = Event(prediction_id, json.dumps(content).encode())
-    return stores.events.append(outcomes_topic(model), [event])[0]
+    return stores.events.append(outcomes_topic(model), [outcome_event(prediction_id, label, at)])[0]
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ class OutcomeCollector:
             events = self._stores.events.read(topic, after=done, limit=_EVENTS_PER_READ)
             if not events:
                 break
-            rows = [(event.key, *_label_of(event.value, event.appended_at), event.offset) for event in events]
+            rows = [(event.key, *read_outcome(event.value, event.appended_at), event.offset) for event in events]
             columns = list(zip(*rows, strict=True))
             data = pa.Table.from_arrays(
                 [pa.array(values, type=kind.type) for values, kind in zip(columns, _LABEL_SCHEMA, strict=True)],
@@ -296,16 +293,6 @@ def _revisions(
         last[place] = (revision, row["label"])
         kept.append(row | {"revision": revision, "batch": number, "arrived_at": row["arrived_at"] or planned_at})
     return pa.Table.from_pylist(kept, schema=OUTCOME_SCHEMA)
-
-
-def _label_of(value: bytes, appended_at: datetime) -> tuple[str | None, datetime]:
-    """Read an event; one that is no outcome has no label and stays on record."""
-    try:
-        content = json.loads(value)
-        at = content.get("at")
-        return content.get("label"), appended_at if at is None else datetime.fromisoformat(at)
-    except (ValueError, AttributeError, TypeError):
-        return None, appended_at
 
 
 def _last_batch(connection: sa.Connection, model: str) -> sa.Row[tuple[object, ...]] | None:

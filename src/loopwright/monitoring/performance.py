@@ -19,7 +19,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from loopwright.core.storage.duck import connect, to_arrow
-from loopwright.monitoring.loss import row_losses
+from loopwright.evaluation.loss import row_losses
 from loopwright.monitoring.loss_state import (
     ArrivedLosses,
     LossState,
@@ -180,7 +180,7 @@ class LossMonitor:
                 "closed_at": self._stores.clock.now(),
             }
             connection.execute(sa.insert(loss_windows).values(**values))
-            calm = float(reference.scaled(window).mean()) <= reference.null_mean(watched.monitoring.loss.tolerance)
+            calm = float(reference.scaled(window).mean()) <= reference.null_rate(watched.monitoring.loss.tolerance)
             if champion and not alarms and calm:
                 self._incidents.clean(connection, watched.model, CHECK)
         after = LossState(
@@ -215,7 +215,7 @@ class LossMonitor:
             check=CHECK,
             severity=seen.severity,
             value=now.mean,
-            threshold=reference.null_mean(watched.monitoring.loss.tolerance) * reference.scale,
+            threshold=reference.null_rate(watched.monitoring.loss.tolerance) * reference.scale,
             certainty={"rows_per_false_alarm": detector.average_run_length, "e": detector.average_run_length},
             rows=seen.row,
             window=f"row {seen.row}, {seen.at.isoformat()}",
@@ -227,7 +227,7 @@ class LossMonitor:
                 "current": {"mean": now.mean, "low": now.low, "high": now.high, "rows": now.rows},
                 "reference": {
                     "mean": reference.mean,
-                    "upper": reference.scaled_upper * reference.scale,
+                    "upper": reference.unscaled_upper,
                     "rows": reference.rows,
                 },
             },
@@ -292,9 +292,14 @@ def loss_figures(stores: Stores, profile: ReferenceProfile, limit: int = 60) -> 
     elif rows:
         current = MeanLoss(rows[0].loss, rows[0].low, rows[0].high, rows[0].rows)
     mean = kept.state["total"] / kept.rows if kept is not None and kept.rows else None
-    upper = profile.loss.scaled_upper * profile.loss.scale
     return LossFigures(
-        profile.version, 0 if kept is None else kept.rows, mean, current, profile.loss.mean, upper, windows
+        profile.version,
+        0 if kept is None else kept.rows,
+        mean,
+        current,
+        profile.loss.mean,
+        profile.loss.unscaled_upper,
+        windows,
     )
 
 

@@ -26,9 +26,9 @@ from loopwright.core.statistics.binning import (
 )
 from loopwright.core.statistics.drift import effective_rows
 from loopwright.core.storage.facts import UtcDateTime, metadata
+from loopwright.evaluation.loss import ReferenceLoss, row_losses
 from loopwright.features.field import Field
 from loopwright.monitoring.estimate import Calibration, calibrate
-from loopwright.monitoring.loss import LossReference, freeze_losses, loss_kind
 from loopwright.monitoring.served import is_category, training_columns
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class ReferenceProfile:
     fields: tuple[Field, ...]
     features: tuple[FeatureReference, ...]
     outputs: tuple[FeatureReference, ...]
-    loss: LossReference
+    loss: ReferenceLoss
     calibration: Calibration | None
     rows: int
 
@@ -179,7 +179,7 @@ class ReferenceProfile:
             tuple(Field.from_json(one) for one in listed["fields"]),
             tuple(FeatureReference.from_json(one) for one in listed["features"]),
             tuple(FeatureReference.from_json(one) for one in listed["outputs"]),
-            LossReference.from_json(cast("dict[str, object]", data["loss"])),
+            ReferenceLoss.from_json(cast("dict[str, object]", data["loss"])),
             None if calibration is None else Calibration.from_json(calibration),
             int(str(data["rows"])),
         )
@@ -192,7 +192,14 @@ def output_columns(kind: OutputKind, values: pa.Array, confidence: pa.Array | No
 
 
 def freeze(
-    *, model: str, version: str, table: pa.Table, fields: Sequence[Field], outputs: Outputs, losses: ArrayLike
+    *,
+    model: str,
+    version: str,
+    table: pa.Table,
+    fields: Sequence[Field],
+    outputs: Outputs,
+    labels: Sequence[object],
+    loss: ReferenceLoss,
 ) -> ReferenceProfile:
     """Freeze the reference of a model version.
 
@@ -202,18 +209,17 @@ def freeze(
         table: The training rows; in the order of ``__event_time__`` where the table has it.
         fields: The model's inputs, columns of the table.
         outputs: The model's answers on the holdout.
-        losses: Per-row losses of those answers, as `loopwright.monitoring.loss.row_losses` makes them: 0 or 1 for
-            classifiers, absolute errors for regression. Shape (n,).
+        labels: The true values of the holdout, one per answer.
+        loss: The loss on the holdout, as its evaluation measured it.
 
     Raises:
-        DeclarationError: If there are no training rows, or losses and outputs differ in length.
+        DeclarationError: If there are no training rows, or labels and outputs differ in length.
     """
-    losses = np.asarray(losses, dtype=np.float64)
     if table.num_rows == 0:
         raise DeclarationError(f"The reference of {version} needs training rows, got none.")
-    if len(losses) != len(outputs):
+    if len(labels) != len(outputs):
         raise DeclarationError(
-            f"The reference of {version} has {len(outputs)} holdout answers and {len(losses)} losses."
+            f"The reference of {version} has {len(outputs)} holdout answers and {len(labels)} labels."
         )
     ordered = "__event_time__" in table.column_names
     if ordered:
@@ -238,10 +244,16 @@ def freeze(
         tuple(fields),
         tuple(feature for feature in features if feature is not None),
         tuple(output for output in frozen if output is not None),
-        freeze_losses(loss_kind(outputs.kind), losses),
-        None if confidence is None or outputs.kind == "regression" else calibrate(confidence, losses == 0.0),
+        loss,
+        None if confidence is None else _calibrated(confidence, outputs, labels),
         table.num_rows,
     )
+
+
+def _calibrated(confidence: NDArray[np.float64], outputs: Outputs, labels: Sequence[object]) -> Calibration | None:
+    if outputs.kind == "regression":
+        return None
+    return calibrate(confidence, row_losses(outputs.kind, outputs.values.tolist(), labels) == 0.0)
 
 
 def _answers(outputs: Outputs) -> pa.Array:
