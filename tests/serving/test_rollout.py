@@ -211,6 +211,52 @@ def test_a_promotion_killed_half_way_is_finished_by_the_next(stores, registry, r
     assert len(registry.history("m")) == 2
 
 
+_KILLED_AT_THE_END = """
+import os, signal, sys
+from pathlib import Path
+from loopwright.core.settings import Settings
+from loopwright.core.storage.stores import open_stores
+from loopwright.registry.alias import Aliases, Override
+from loopwright.serving.rollout import Rollout, promote_alias
+stores = open_stores(Settings.load(Path(sys.argv[1]), environ={}))
+drop = Aliases.drop_challenger
+def drop_and_die(*args, **kwargs):
+    drop(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+Aliases.drop_challenger = drop_and_die
+rollout = Rollout(stores, promote=lambda release: promote_alias(stores, release, override=Override("anna", "a test")))
+getattr(rollout, sys.argv[2])("m", reason="sure")
+"""
+
+
+@pytest.mark.parametrize("end", ["promote_now", "roll_back"])
+def test_the_alias_of_the_challenger_goes_with_its_release(stores, registry, rollout, release, tmp_path, end):
+    """Killed at the last write, both are still there; ended by the next, both are gone, and the trail says by whom."""
+    registry.move("m", "challenger", 2, expected=None, by=f"release {release.id}")
+    child = subprocess.run([sys.executable, "-W", "ignore", "-c", _KILLED_AT_THE_END, str(tmp_path), end], check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert registry.current("m", "challenger") == 2
+    assert ReleaseStore(stores).current("m") is not None
+    assert not getattr(rollout, end)("m", reason="sure").is_open
+    assert registry.of_model("m") == {"champion": 2 if end == "promote_now" else 1}
+    last = registry.history("m", "challenger")[-1]
+    assert (last.from_version, last.to_version, last.moved_by) == (2, None, f"release {release.id}")
+
+
+def test_a_challenger_that_somebody_named_otherwise_stays(registry, rollout, release):
+    registry.move("m", "challenger", 3, expected=None, by="anna")
+    assert rollout.roll_back("m", reason="not today").stage == "rolled_back"
+    assert registry.current("m", "challenger") == 3
+
+
+def test_a_step_of_a_release_keeps_the_challenger(clock, registry, rollout, release, serve):
+    registry.move("m", "challenger", 2, expected=None, by="turn")
+    serve(release, 500)
+    clock.advance(11)
+    assert rollout.tick("m").stage == "canary"
+    assert registry.current("m", "challenger") == 2
+
+
 def test_promoting_twice_changes_nothing(stores, registry, release):
     promote_alias(stores, release, override=HUMAN)
     promote_alias(stores, release, override=HUMAN)

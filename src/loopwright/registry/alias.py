@@ -162,6 +162,18 @@ class Aliases:
             gone = AliasMove(model, alias, 0, expected, None, self._stores.clock.now(), by)
             return append(connection, before, gone)
 
+    def drop_challenger(self, connection: sa.Connection, model: str, version: int, *, by: str) -> AliasMove | None:
+        """Remove ``challenger`` within the caller's transaction; None where it does not point to this version.
+
+        Raises:
+            AliasConflictError: When somebody moves it at the same moment; the caller's transaction is lost then.
+        """
+        last = last_move(connection, model, CHALLENGER)
+        if last is None or last.to_version != version:
+            return None
+        gone = AliasMove(model, CHALLENGER, 0, version, None, self._stores.clock.now(), by)
+        return append(connection, last, gone)
+
     def current(self, model: str, alias: str = CHAMPION) -> int | None:
         """Give the version that an alias points to, or None."""
         query = sa.select(aliases.c.version).where((aliases.c.model == model) & (aliases.c.alias == alias))

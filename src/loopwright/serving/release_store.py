@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from loopwright.core.errors import RefusedError, UnknownNameError
 from loopwright.core.ref import Ref
 from loopwright.core.storage.facts import UtcDateTime, metadata
-from loopwright.serving.release import Release, ReleasePlan, after, opening
+from loopwright.registry.alias import Aliases
+from loopwright.serving.release import Release, ReleasePlan, after, opening, version_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,7 @@ class ReleaseStore:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
+        self._aliases = Aliases(stores)
 
     def open(self, model: str, *, champion: str, challenger: str, plan: ReleasePlan) -> Release:
         """Open a release; opening the same pair again while it is open returns the open one.
@@ -129,6 +131,9 @@ class ReleaseStore:
     ) -> Release | None:
         """Make a move from exactly the state in ``release``; None when somebody else moved first.
 
+        A move that ends the release also drops the alias ``challenger``, in the same transaction: whoever is killed
+        here leaves both or neither.
+
         Raises:
             RefusedError: When the state machine has no such move.
         """
@@ -143,6 +148,9 @@ class ReleaseStore:
             if result.rowcount != 1:
                 return None
             self._record(connection, changed, [move, *reasons], evidence or {})
+            if not changed.is_open:
+                number = version_number(release.challenger)
+                self._aliases.drop_challenger(connection, release.model, number, by=f"release {release.id}")
         return changed
 
     def steps(self, release_id: str) -> list[dict[str, object]]:
