@@ -32,6 +32,9 @@ REGRESSION = {
 @given(pairs)
 def test_regression_equals_scikit_learn(name: str, rows: list[tuple[float, float]]) -> None:
     y, said = np.array(rows).T
+    if name == "r2" and y.min() == y.max():  # scikit-learn divides by what rounding leaves of their spread, or by none
+        assert metric(name).value(y, Outputs("regression", said)) == float((y == said).all())
+        return
     assert metric(name).value(y, Outputs("regression", said)) == pytest.approx(
         REGRESSION[name](y, said), rel=1e-6, abs=1e-9
     )
