@@ -35,8 +35,8 @@ class SeenSignal:
     Attributes:
         id: The signal's id.
         check: ``"loss"``, ``"drift"``, ….
-        fresh_rows: Labelled rows that came since the signal.
-        windows: Windows in a row in which it was seen.
+        fresh_rows: Labelled rows since the loss began to rise, as estimated; 0 for other checks.
+        windows: Windows in a row in which it was seen and no decision answered it.
         text: What was seen, in words.
     """
 

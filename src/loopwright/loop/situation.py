@@ -66,18 +66,31 @@ def _open_signals(workspace: Workspace, model: ModelDeclaration, history: Histor
         for signal in workspace.monitoring.signals.list(model.name)
         if signal.version == live and signal.check in ("loss", "drift") and signal.id not in history.answered_signals
     ]
-    drift_windows = sum(signal.check == "drift" for signal in seen)
+    unanswered = sum(signal.check == "drift" for signal in seen)
     labelled = _labelled_rows(workspace, live) if seen else 0
     return tuple(
         SeenSignal(
             id=signal.id,
             check=signal.check,
-            fresh_rows=labelled - signal.rows if signal.check == "loss" else 0,
-            windows=drift_windows if signal.check == "drift" else 1,
+            fresh_rows=_fresh_rows(signal, labelled) if signal.check == "loss" else 0,
+            windows=min(unanswered, _evidence(signal, "windows_in_a_row")) if signal.check == "drift" else 1,
             text=_in_words(signal),
         )
         for signal in seen
     )
+
+
+def _fresh_rows(signal: Signal, labelled: int) -> int:
+    """Count the labelled rows since the change that a loss signal is about, where monitoring estimates that it began.
+
+    Rows are counted anew when a version becomes champion again, so an older signal may lie behind the present count.
+    """
+    return max(0, labelled - signal.rows + _evidence(signal, "rows_since_change"))
+
+
+def _evidence(signal: Signal, name: str) -> int:
+    value = signal.evidence.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _labelled_rows(workspace: Workspace, version: str) -> int:

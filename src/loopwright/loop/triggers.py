@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import DeclarationError
+from loopwright.loop.schedule import next_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CRON_FIELDS = 5
+_ANY_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)  # a schedule that is due after it is due some time
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class Schedule:
 class LossAboveReference:
     """When realised loss is above the reference with the certainty that monitoring guarantees.
 
-    ``fresh_rows`` labelled rows must have come since the signal for a training to have something to learn from.
+    A training needs rows of the changed world to learn from: ``fresh_rows`` labelled predictions must have come since
+    the change. When it happened is an estimate, the row at which the evidence for a higher loss began to add up; rows
+    between the change and the signal count.
     """
 
     fresh_rows: int = 0
@@ -39,7 +44,7 @@ class NewRows:
 
 @dataclass(frozen=True)
 class DriftSeen:
-    """When inputs or outputs drifted in several windows in a row.
+    """When inputs or outputs drifted in several windows in a row since the last decision about drift.
 
     Drift alone is a weak reason to retrain: use it where labels come too late to be of use.
     """
@@ -54,21 +59,25 @@ def schedule(cron: str) -> Schedule:
     """Begin a turn at the times of a five-field cron expression, in UTC.
 
     Raises:
-        DeclarationError: If the expression does not have five fields.
+        DeclarationError: If it is no such expression, or is never due.
 
     >>> schedule("0 3 1 * *")
     Schedule(cron='0 3 1 * *')
     """
-    if len(cron.split()) != _CRON_FIELDS:
+    if not isinstance(cron, str) or len(cron.split()) != _CRON_FIELDS:
         raise DeclarationError(
             f"schedule({cron!r}) needs five fields: minute, hour, day of month, month, day of week.",
             hint="Write '0 3 1 * *' for 03:00 on the first of each month.",
         )
+    next_due(cron, _ANY_MOMENT)
     return Schedule(cron)
 
 
 def loss_above_reference(*, fresh_rows: int = 0) -> LossAboveReference:
-    """Begin a turn when realised loss is above the reference, and ``fresh_rows`` labelled rows came since.
+    """Begin a turn when realised loss is above the reference, with ``fresh_rows`` labelled rows since it began to rise.
+
+    Args:
+        fresh_rows: Labelled predictions since the change, as estimated, that a training needs; 0 for none.
 
     Raises:
         DeclarationError: If ``fresh_rows`` is negative.

@@ -22,7 +22,7 @@ from loopwright.monitoring.drift_window import recent_windows
 from loopwright.monitoring.estimate import AccuracyEstimate, estimate_accuracy
 from loopwright.monitoring.incident import Incident, Incidents
 from loopwright.monitoring.outcomes import OutcomeCollector
-from loopwright.monitoring.performance import LossFigures, LossMonitor, labelled_since, loss_figures
+from loopwright.monitoring.performance import LossFigures, LossMonitor, loss_figures
 from loopwright.monitoring.signal import Signal, Signals
 from loopwright.monitoring.system import SystemFigures, SystemWatch, system_figures
 from loopwright.serving.compactor import PredictionTable, predictions_table
@@ -120,11 +120,6 @@ class Monitor:
     ) -> str:
         """Report a business number; it belongs to the champion unless another version is given."""
         return record_kpi(self._stores, watched.model, name, value, at=at, version=version or watched.champion or "")
-
-    def labelled_since(self, signal: Signal, since: str | None) -> int:
-        """Count labelled predictions of the signal's model made since a moment (ISO text), else since the signal."""
-        at = signal.created_at if since is None else datetime.fromisoformat(since)
-        return 0 if at is None else labelled_since(self._stores, signal.model, at)
 
     def figures(self, watched: WatchedModel) -> ModelFigures:
         """Return everything that a screen shows of one model. Reads only."""

@@ -301,13 +301,3 @@ def loss_figures(stores: Stores, profile: ReferenceProfile, limit: int = 60) -> 
         profile.loss.unscaled_upper,
         windows,
     )
-
-
-def labelled_since(stores: Stores, model: str, since: datetime) -> int:
-    """Count the predictions that were made since a moment and have their label by now."""
-    source = stores.tables.added_sql(stores.tables.span(outcomes_table(model)))
-    if source is None:
-        return 0
-    query = f"SELECT count(DISTINCT prediction_id) AS n FROM ({source}) WHERE predicted_at >= $since"
-    with connect() as con:
-        return int(to_arrow(con.sql(query, params={"since": since})).column("n")[0].as_py())
