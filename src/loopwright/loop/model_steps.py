@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from loopwright.core.durations import parse_duration
-from loopwright.core.errors import DeclarationError, SourceError, UnknownNameError
+from loopwright.core.errors import SourceError, UnknownNameError
 from loopwright.core.hashing import digest_function, digest_json
 from loopwright.evaluation.gate import EverySlice
 from loopwright.evaluation.metrics import metric
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.assembly import assembly_to_bytes
 from loopwright.features.training_set import find_record, training_set_spec
+from loopwright.loop.declared import memory_bytes
 from loopwright.loop.judging import judge_candidate
 from loopwright.loop.release_step import release
 from loopwright.registry.candidate import Candidate
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     Report = Callable[[str], None]
 
-_SIZES = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)", re.IGNORECASE)
 _GOLDEN_FROM = 4096  # rows of the training part that the golden rows are chosen from
 
 
@@ -162,7 +160,7 @@ class ModelSteps:
             search=model.search,
             objective=None if model.search is None else _objective(model.metrics[0]),
             seed=model.seed,
-            limits=Limits(_bytes_of(model.memory or settings.training_memory), time.total_seconds()),
+            limits=Limits(memory_bytes(model.memory or settings.training_memory), time.total_seconds()),
             trust=model.trust_pickle,
             cause=self._steps.turn.cause.text,
         )
@@ -236,12 +234,3 @@ def _objective(name: str) -> SearchObjective:
         return metric(name).value(y, Outputs(outputs.kind, outputs.values, outputs.probabilities, outputs.classes))
 
     return SearchObjective(name, chosen.greater_is_better, score)
-
-
-def _bytes_of(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if not match:
-        raise DeclarationError(
-            f"{text!r} is not a size of memory.", hint="Write a number and KB, MB or GB, as in '4GB'."
-        )
-    return round(float(match[1]) * _SIZES[match[2].upper()])

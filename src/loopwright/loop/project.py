@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from loopwright.core.durations import parse_duration
-from loopwright.core.errors import DeclarationError, UnknownNameError
-from loopwright.data.dataset import ColumnRef, Columns, Dataset
-from loopwright.evaluation.metric_names import metric_name
-from loopwright.features.on_demand import OnDemand, on_demand
-from loopwright.features.view import FeatureView, feature_view
+from loopwright.core.errors import DeclarationError
+from loopwright.data.dataset import Dataset
+from loopwright.features.on_demand import on_demand
+from loopwright.features.view import feature_view
+from loopwright.loop.declared import (
+    add_once,
+    all_of,
+    check_own_datasets,
+    check_parts,
+    checked_gates,
+    checked_name,
+    checked_params,
+    datasets_of,
+    flat_features,
+    memory_bytes,
+    metric_names,
+)
 from loopwright.loop.model import ModelDeclaration, RetrainPolicy
 from loopwright.loop.triggers import check_triggers
 from loopwright.monitoring.watch import monitoring
 from loopwright.planning.workload import workload
+from loopwright.serving.deploy import OnlineDeployment
+from loopwright.training.signature import extras_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import timedelta
 
     import ibis
 
     from loopwright.data.check import Check
     from loopwright.data.column import Column
     from loopwright.data.contract import Contract
-    from loopwright.data.dataset import OnDuplicate
+    from loopwright.data.dataset import ColumnRef, Columns, OnDuplicate
     from loopwright.data.source import Source
     from loopwright.evaluation.gate import Gate
     from loopwright.features.label import Label
+    from loopwright.features.on_demand import OnDemand
     from loopwright.features.split import Split
+    from loopwright.features.view import FeatureView
     from loopwright.loop.model import Approval
     from loopwright.loop.triggers import Trigger
     from loopwright.monitoring.watch import DriftWindows, Kpi, LossWatch
     from loopwright.planning.workload import Cadence, Workload
-    from loopwright.serving.deploy import OnlineDeployment
     from loopwright.training.search import Search
 
     ViewFunction = Callable[..., ibis.Table]
-
-_Named = TypeVar("_Named", Dataset, FeatureView, OnDemand, ModelDeclaration)
 
 
 class Loop:
@@ -52,12 +65,7 @@ class Loop:
     """
 
     def __init__(self, name: str) -> None:
-        if not name.replace("-", "_").isidentifier():
-            raise DeclarationError(
-                f"A project's name holds letters, digits, '-' and '_' and begins with a letter, got {name!r}.",
-                hint="Write lw.Loop('deliveries').",
-            )
-        self.name = name
+        self.name = checked_name("project", name)
         self.datasets: dict[str, Dataset] = {}
         self.views: dict[str, FeatureView] = {}
         self.transforms: dict[str, OnDemand] = {}
@@ -105,7 +113,7 @@ class Loop:
             on_duplicate=on_duplicate,
             description=description,
         )
-        return _add(self.datasets, "dataset", made)
+        return add_once(self.datasets, "dataset", made)
 
     def features(
         self,
@@ -127,8 +135,9 @@ class Loop:
 
         def declare(function: ViewFunction) -> FeatureView:
             keys = entity if isinstance(entity, str) else tuple(entity)
+            check_own_datasets(self.datasets, "The feature view", sources)
             view = feature_view(function, *sources, entity=keys, event_time=event_time, ttl=ttl, name=name)
-            return _add(self.views, "feature view", view)
+            return add_once(self.views, "feature view", view)
 
         return declare
 
@@ -145,7 +154,9 @@ class Loop:
 
         def declare(function: Callable[..., object]) -> OnDemand:
             sizes = {} if batch_rows is None else {"batch_rows": batch_rows}
-            return _add(self.transforms, "transform", on_demand(function, *inputs, name=name, **sizes))  # type: ignore[arg-type]
+            made = on_demand(function, *inputs, name=name, **sizes)  # type: ignore[arg-type]
+            check_own_datasets(self.datasets, f"The transform '{made.name}'", [ref.dataset for ref in made.inputs])
+            return add_once(self.transforms, "transform", made)
 
         return declare
 
@@ -183,18 +194,24 @@ class Loop:
 
         Raises:
             UnknownNameError: If a metric is not known.
-            DeclarationError: If a gate judges a metric that the model does not compute.
+            DeclarationError: If a part is something else, a dataset is of another project, a gate judges a metric that
+                the model does not compute, or the function takes what nobody gives.
         """
-        used = _flat(features)
-        if not metrics or isinstance(metrics, str):
-            raise DeclarationError(
-                f"The model '{name}' has no list of metrics.", hint="Name at least one: metrics=['mae']."
-            )
-        computed = tuple(dict.fromkeys(metric_name(metric).name for metric in metrics))
-        for gate in gates:
-            _check_gate(name, gate, computed)
+        checked_name("model", name)
+        check_parts(name, label, holdout, search)
+        used = flat_features(features)
+        check_own_datasets(self.datasets, f"The model '{name}'", datasets_of(label, used))
+        computed = metric_names(name, metrics)
+        checked = checked_gates(name, gates, computed)
+        fixed = checked_params(name, params, search)
+        longest = None if time is None else parse_duration(time)
+        if longest is not None and longest <= timedelta(0):
+            raise DeclarationError(f"time={time!r} leaves the model '{name}' no time to train.")
+        if memory is not None:
+            memory_bytes(memory)
 
         def declare(function: Callable[..., object]) -> ModelDeclaration:
+            extras_of(function)
             made = ModelDeclaration(
                 name=name,
                 function=function,
@@ -202,21 +219,26 @@ class Loop:
                 features=used,
                 holdout=holdout,
                 metrics=computed,
-                gates=tuple(gates),
+                gates=checked,
                 search=search,
-                params=dict(params or {}),
+                params=fixed,
                 seed=seed,
                 trust_pickle=trust_pickle,
                 memory=memory,
-                time=None if time is None else parse_duration(time),
+                time=longest,
             )
-            return _add(self.models, "model", made)
+            return add_once(self.models, "model", made)
 
         return declare
 
     def deploy(self, model: ModelDeclaration, *, online: OnlineDeployment) -> None:
         """Put a model online: ``lw.online(shadow=…, canary=[5, 25, 100])`` says how a new version reaches traffic."""
-        self._own(model).online = online
+        own = self._own(model)
+        if not isinstance(online, OnlineDeployment):
+            raise DeclarationError(
+                f"online={online!r} is no deployment.", hint="Write online=lw.online(canary=[25, 100])."
+            )
+        own.online = online
 
     def monitor(
         self,
@@ -257,12 +279,18 @@ class Loop:
             raise DeclarationError(f"approval={approval!r} is not known.", hint="Use 'automatic' or 'manual'.")
         if max_turns < 1:
             raise DeclarationError(f"max_turns must be at least 1, got {max_turns}.")
+        triggers = check_triggers(all_of("on", on, "[lw.new_rows(10_000)]"))
+        if not triggers:
+            raise DeclarationError("on=[] begins no turn, ever.", hint="Name a trigger, such as lw.new_rows(10_000).")
+        period = parse_duration(per)
+        if period <= timedelta(0):
+            raise DeclarationError(f"per={per!r} is no period for a budget of turns.", hint="Write per='30d'.")
         self._own(model).retrain = RetrainPolicy(
-            on=check_triggers(on),
+            on=triggers,
             approval=approval,
             cooldown=parse_duration(cooldown),
             max_turns=max_turns,
-            per=parse_duration(per),
+            per=period,
         )
 
     def workload(
@@ -293,38 +321,8 @@ class Loop:
                 hint="Pass the function that @loop.model(…) decorates.",
             )
         if self.models.get(model.name) is not model:
-            raise UnknownNameError("model", model.name, self.models)
-        return model
-
-
-def _add(known: dict[str, _Named], kind: str, made: _Named) -> _Named:
-    if made.name in known:
-        raise DeclarationError(f"There are two {kind}s named '{made.name}'.", hint="Give one of them another name.")
-    known[made.name] = made
-    return made
-
-
-def _flat(
-    features: Iterable[ColumnRef | Columns | FeatureView | OnDemand],
-) -> tuple[ColumnRef | FeatureView | OnDemand, ...]:
-    flat: list[ColumnRef | FeatureView | OnDemand] = []
-    for feature in features:
-        if isinstance(feature, Columns):
-            flat.extend(feature.refs)
-        elif isinstance(feature, ColumnRef | FeatureView | OnDemand):
-            flat.append(feature)
-        else:
             raise DeclarationError(
-                f"{feature!r} is no feature.", hint="Use columns (orders['a', 'b']), feature views or transforms."
+                f"The model '{model.name}' is not declared in the project '{self.name}'.",
+                hint="Pass the function that @loop.model(…) of this same loop decorates.",
             )
-    if not flat:
-        raise DeclarationError("A model needs at least one feature.", hint="Name columns, views or transforms.")
-    return tuple(flat)
-
-
-def _check_gate(model: str, gate: Gate, metrics: Sequence[str]) -> None:
-    if gate.metric not in metrics:
-        raise DeclarationError(
-            f"A gate of the model '{model}' judges '{gate.metric}', which the model does not compute.",
-            hint=f"Add it to metrics={list(metrics)}.",
-        )
+        return model
