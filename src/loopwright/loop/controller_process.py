@@ -5,7 +5,6 @@ It ticks; a turn runs in a process of its own, so that a training never keeps th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from loopwright.core.errors import LoopwrightError
+from loopwright.core.storage.file_lock import FileLock
 from loopwright.loop.controller import Controller
 from loopwright.loop.loading import load_loop
 from loopwright.workspace import Workspace
@@ -53,8 +53,8 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Workspace.open(project) as workspace, (workspace.stores.local / "controller.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second controller waits here, and takes over when this one dies
+    with Workspace.open(project) as workspace, FileLock(workspace.stores.local / "controller.lock").hold():
+        # a second controller waits for the lock, and takes over when this one dies
         turns = TurnProcess(project)
         controller = Controller(load_loop(project), workspace, turns)
         while not stop.is_set() and os.getppid() == parent_pid:

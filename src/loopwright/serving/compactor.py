@@ -7,18 +7,16 @@ lake.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loopwright.core.storage.file_lock import FileLock
 from loopwright.serving.prediction_log import SEGMENT_SUFFIX, segments_folder
 from loopwright.serving.prediction_record import PREDICTION_SCHEMA, decode_records, to_table
 from loopwright.serving.segment import is_finished, read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pyarrow as pa
@@ -61,7 +59,7 @@ class PredictionTable:
         if not self._folder.is_dir():
             return CompactionReport(0, 0)
         rows = deleted = 0
-        with self._alone():
+        with FileLock(self._folder / ".compaction.lock").hold():
             for path in sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}")):
                 finished = is_finished(path)  # before reading: what is read then is all there will ever be
                 rows += self._consume(path)
@@ -98,15 +96,6 @@ class PredictionTable:
         if records:
             self._stores.tables.append(self.table, to_table(records), transaction=(path.name, end))
         return len(records)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        fd = os.open(self._folder / ".compaction.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
     def exists(self) -> bool:
         """Return whether any prediction has reached the lake."""
