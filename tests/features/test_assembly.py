@@ -43,6 +43,7 @@ ALL_TYPES = [
     column("a_string", "string", required=False),
     column("a_category", "category", required=False),
     column("a_time", "timestamp", required=False),
+    column("a_text", "text", required=False),
     column("y", "float"),
 ]
 FEATURES = [item.name for item in ALL_TYPES[3:-1]]
@@ -57,6 +58,7 @@ TYPES = {
     "a_string": pa.string(),
     "a_category": pa.string(),
     "a_time": pa.timestamp("us", tz="UTC"),
+    "a_text": pa.string(),
 }
 
 floats = st.floats(-1e6, 1e6, width=64)
@@ -76,6 +78,7 @@ raw_rows = st.lists(
             "a_string": st.none() | texts,
             "a_category": st.sampled_from([None, "x", "y", "z"]),
             "a_time": st.none() | moments,
+            "a_text": st.none() | st.sampled_from(["sha256:" + "0" * 64, "æ"]) | texts,
         }
     ),
     min_size=8,
@@ -83,11 +86,13 @@ raw_rows = st.lists(
 )
 
 
-def mixed(a_float, an_int_maybe, a_bool_maybe, a_category, a_time):
+def mixed(a_float, an_int_maybe, a_bool_maybe, a_category, a_time, a_text):
     """Everything a transform may get: NaN, None and NaT among it."""
     late = np.where(np.isnat(a_time), 0.0, a_time.astype(np.int64) % 1000)
     seen = np.array([0.0 if value is None else len(value) for value in a_category])
-    return np.stack([a_float, np.nan_to_num(an_int_maybe), np.nan_to_num(a_bool_maybe, nan=2.0), seen, late], axis=1)
+    long = np.array([0.0 if value is None else len(value) for value in a_text])
+    parts = [a_float, np.nan_to_num(an_int_maybe), np.nan_to_num(a_bool_maybe, nan=2.0), seen, late, long]
+    return np.stack(parts, axis=1)
 
 
 def as_json(row):
@@ -127,7 +132,9 @@ counter = iter(range(10**6))
 @given(raw_rows)
 def test_requests_give_what_training_had(stores, lake, rows):
     def features(dataset):
-        inputs = [dataset[name] for name in ("a_float", "an_int_maybe", "a_bool_maybe", "a_category", "a_time")]
+        inputs = [
+            dataset[name] for name in ("a_float", "an_int_maybe", "a_bool_maybe", "a_category", "a_time", "a_text")
+        ]
         return [*(dataset[name] for name in FEATURES), on_demand(mixed, *inputs, batch_rows=3)]
 
     store, spec, record, _, _ = build(stores, lake, rows, features, next(counter))

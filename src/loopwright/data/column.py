@@ -24,7 +24,8 @@ Sensitive = Literal["hash", "mask", "drop"]
 Scalar = bool | int | float | str | date | datetime
 
 COLUMN_TYPES: tuple[str, ...] = get_args(ColumnType)
-PAYLOAD_TYPES = frozenset({"image", "audio"})
+BYTES_TYPES = frozenset({"image", "audio"})
+PAYLOAD_TYPES = BYTES_TYPES | {"text"}
 SYSTEM_COLUMNS = ("_source", "_source_row", "_arrived_at", "_ingest_id")
 _NUMBERS = frozenset({"int", "float"})
 _ORDERED = _NUMBERS | {"timestamp", "date"}
@@ -47,7 +48,7 @@ class Column:
 
     @property
     def is_payload(self) -> bool:
-        """Whether rows hold a reference to stored bytes instead of the value."""
+        """Whether rows hold a reference to the stored bytes, or text, instead of the value."""
         return self.type in PAYLOAD_TYPES
 
     def describe(self) -> dict[str, object]:
@@ -78,7 +79,11 @@ def column(
     Args:
         name: The column's name, as in the data.
         type: ``int``, ``float``, ``string``, ``category``, ``bool``, ``timestamp`` (UTC where the data names no zone),
-            ``date``, ``image``, ``audio`` (bytes stored once by content, rows hold the reference) or ``text``.
+            ``date``; or a payload, stored once by content while rows hold the reference: ``image``, ``audio`` (bytes)
+            or ``text``. Take ``string`` for what rows are selected, joined, sorted or computed by in SQL and views
+            (names, codes, short notes), ``category`` for one of few such values, and ``text`` for what only a model
+            reads (messages, reviews, documents): the table stays small, and equal texts are stored once. Checks of a
+            text column, and transforms and models that take it, see the text; SQL and views see the reference.
         between: Smallest and largest value, both included.
         among: The allowed values.
         at_least: Smallest value, included.
@@ -163,7 +168,7 @@ def _check_among(where: str, type_: str, among: Iterable[Scalar] | None) -> tupl
     allowed = tuple(among)
     if not allowed:
         raise ContractError(f"{where}: among= is empty, so no value could pass.", hint="Name the allowed values.")
-    if type_ in PAYLOAD_TYPES or type_ in {"timestamp", "date"}:
+    if type_ in BYTES_TYPES or type_ in {"timestamp", "date"}:
         raise ContractError(f"{where} is {type_}: among= is for numbers, texts and truth values.")
     for value in allowed:
         fits = (

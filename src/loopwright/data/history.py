@@ -90,6 +90,12 @@ class History:
             raise UnknownNameError("dataset", name, self.names())
         return dict(found)
 
+    def columns(self, name: str, type_: str) -> list[str]:
+        """Return the columns that the dataset's contract declared with a type, at the last ingest."""
+        contract = self.declaration(name)["contract"]
+        listed = contract.get("columns", []) if isinstance(contract, dict) else []
+        return [str(one["name"]) for one in listed if one["type"] == type_]
+
 
 def latest_rows(relation: str, key: Sequence[str]) -> str:
     """Return the SQL that reads a relation, the newest row of each key only; all rows where there is no key."""

@@ -14,15 +14,17 @@ from loopwright.core.errors import ContractError, IngestStoppedError
 from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import quote_name, quote_text
 from loopwright.data.check import Fresh, RowCount
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
 from loopwright.data.contract import require_known
 from loopwright.data.files import FilesSource
+from loopwright.data.history import History
 from loopwright.data.identity import Identified, Identity
 from loopwright.data.judge import REASONS_TYPE, Judge, Judged
 from loopwright.data.payload import store_payloads
 from loopwright.data.plan import Known
 from loopwright.data.reading import SQL_TYPES
 from loopwright.data.stage import SOURCE, Stage
+from loopwright.data.text import TextShelf, raw_with_texts
 from loopwright.data.unit import INSIDE, ROW, UnreadableUnitError
 
 if TYPE_CHECKING:
@@ -95,7 +97,9 @@ class Judging:
         if not is_first:
             schema = stores.tables.schema(self._table)
             self._stored = {one.name: duck_type(one.type) for one in schema if one.name not in SYSTEM_COLUMNS}
-        self._payloads = {item.name: item.type for item in dataset.contract.columns if item.is_payload}
+        self._payloads = {item.name: item.type for item in dataset.contract.columns if item.type in BYTES_TYPES}
+        self._text_columns = [item.name for item in dataset.contract.columns if item.type == "text"]
+        self._texts = TextShelf(self._text_columns, stores.payloads, stage.add_good)
         self._measures: tuple[str, ...] = ()
         if isinstance(dataset.source, FilesSource) and dataset.source.is_images:
             self._payloads.setdefault(dataset.source.column, "image")
@@ -134,8 +138,9 @@ class Judging:
             if unit.name != "images":
                 state = "refused" if unit.name in refused else "read"
                 records.append(Known(unit.name, unit.digest, unit.size_bytes, unit.modified_ns, rows, state))
-        self._stage.close()
         self._stop_or_warn(warnings, self._tally)
+        self._texts.flush()
+        self._stage.close()
         if self._is_first and self._missing and len(self._missing) == len(plan.units):
             name, (absent, there) = next(iter(self._missing.items()))
             require_known(absent, there, f"Dataset '{dataset.name}', read from {name},")
@@ -161,7 +166,7 @@ class Judging:
             batch = store_payloads(batch, self._payloads, self._stores.payloads, measures=self._measures)  # noqa: PLW2901
             judged = judge.judge(batch, is_text=unit.is_text)
             tally.add(batch.num_rows, judged)
-            self._stage.add_good(judged.good)
+            self._texts.add(judged.good)
             self._stage.add_bad(judged.bad)
             last = max(last, pc.max(batch[ROW]).as_py())
         return last + 1
@@ -187,6 +192,14 @@ class Judging:
             warnings += [f"{unit.name} has no column '{name}'; it is null." for name in optional if name not in columns]
 
     def _check_types(self) -> None:
+        was_text = set() if self._is_first else set(History(self._stores).columns(self._dataset.name, "text"))
+        changed = was_text.symmetric_difference(self._text_columns) & set(self._stored)
+        for name in sorted(changed):
+            then, now = ("text", "otherwise") if name in was_text else (self._stored[name], "text")
+            raise ContractError(
+                f"Dataset '{self._dataset.name}': column '{name}' is stored as {then} and now declared {now}.",
+                hint="Keep the type, or ingest into a dataset of another name.",
+            )
         for item in self._dataset.contract.columns:
             stored = self._stored.get(item.name)
             if stored is not None and stored != SQL_TYPES[item.type]:
@@ -228,7 +241,7 @@ class Judging:
         duplicates = quarantined_by_key = 0
         if identified is not None:
             pq.write_table(identified.dropped, self._stage.folder / "dropped.parquet")
-            self._stage.add_bad(identified.quarantined)
+            self._stage.add_bad(self._readable(identified.quarantined))
             self._stage.close()
             duplicates, quarantined_by_key = identified.duplicates, identified.quarantined.num_rows
             later = Tally(failures=identified.failures, warned=identified.warned, stopped=identified.stopped)
@@ -249,6 +262,13 @@ class Judging:
             refused=refused,
             warnings=warnings,
         )
+
+    def _readable(self, quarantined: pa.Table) -> pa.Table:
+        """Give rows that their key kept out their texts back."""
+        if not self._text_columns or not quarantined.num_rows:
+            return quarantined
+        raw = raw_with_texts(self._stores.payloads, quarantined["raw"], self._text_columns)
+        return quarantined.set_column(quarantined.column_names.index("raw"), "raw", raw)
 
     def _stop_or_warn(self, warnings: list[str], tally: Tally) -> None:
         if tally.stopped:

@@ -32,6 +32,7 @@ from loopwright.data.quarantine import QuarantineView
 from loopwright.data.records import ingests, source_units
 from loopwright.data.retention import Collectable, Retention
 from loopwright.data.snapshot import IngestReport, RowOrigin, Snapshot
+from loopwright.data.text import text_ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -206,8 +207,14 @@ class Lake:
         return Retention(self._stores, self._history).collect(keep)
 
     def row(self, name: str, key_column: str, key: object, *, version: int | None = None) -> RowOrigin | None:
-        """Find a row by a column's value, and say which file it came from, when, and by which ingest."""
+        """Find a row by a column's value, and say which file it came from, when, and by which ingest.
+
+        A text column is found by its text, and given as text.
+        """
         snapshot = self.snapshot(name, version=version)
+        texts = self._history.columns(name, "text")
+        if key_column in texts:
+            key = text_ref(str(key))
         with connect() as con:
             self.attach(con, "snapshot", snapshot)
             query = f"SELECT * FROM snapshot WHERE {quote_name(key_column)}::VARCHAR = $key::VARCHAR LIMIT 1"
@@ -217,6 +224,9 @@ class Lake:
         row = found[0]
         source, number = row.pop("_source"), row.pop("_source_row")
         arrived_at, ingest_id = row.pop("_arrived_at"), row.pop("_ingest_id")
+        for column in texts:
+            if row.get(column) is not None:
+                row[column] = self._stores.payloads.get(row[column]).decode()
         made = next((one for one in self.history(name) if one.ingest_id == ingest_id), snapshot)
         return RowOrigin(name, source, number, arrived_at, ingest_id, made, row)
 

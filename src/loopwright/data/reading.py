@@ -12,6 +12,7 @@ bool            true/false, t/f, yes/no, y/n, 1/0, 1.0/0.0, in any case
 timestamp       ISO 8601, with an offset or in UTC; a date is its midnight
 date            ISO 8601; of a timestamp, the day in UTC
 image, audio    bytes, or the reference of stored ones; an image must be readable to its end
+text            as string; the row then holds the reference of the stored text (:mod:`loopwright.data.text`)
 ==============  ========================================================================================================
 
 A value that is there and cannot be read as its type fails the check ``type``. Columns that the contract does not name

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_json
 from loopwright.core.storage.duck import connect, quote_name
+from loopwright.data.text import read_texts
 from loopwright.features.columns import Array, arrow_type, from_arrow
 from loopwright.features.example_rows import EXAMPLES, ROW, ExampleSource, count_mature, example_source, make_examples
 from loopwright.features.field import Field, field_of
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 FORMAT = 1  # raised when the same inputs would give another file
 ROWS_PER_BATCH = 65_536
 ROWS_PER_PAYLOAD_BATCH = 2_048  # bounds the bytes of images in memory at once
+ROWS_PER_TEXT_BATCH = 16_384
 
 
 class TrainingSetBuilder:
@@ -113,7 +115,7 @@ class TrainingSetBuilder:
         first_row = 0
         with writer:
             for batch in stream:
-                table = pa.Table.from_batches([batch])
+                table = self._with_texts(pa.Table.from_batches([batch]), source)
                 transformed = self._transformed(table, source, writer, first_row)
                 writer.write(table, transformed, held[first_row : first_row + len(batch)])
                 first_row += len(batch)
@@ -123,6 +125,13 @@ class TrainingSetBuilder:
         by = f", {quote_name(spec.holdout.by)}" if spec.holdout.by else ""
         table = connection.sql(f"SELECT {EVENT_TIME}, {KEY}{by} FROM {EXAMPLES} ORDER BY {ROW}").to_arrow_table()
         return spec.holdout.assign(table)
+
+    def _with_texts(self, table: pa.Table, source: ExampleSource) -> pa.Table:
+        """Put the texts themselves in place of their references; a split or a view's entity keeps the reference."""
+        for name in source.text_columns:
+            texts = read_texts(self._stores.payloads, table.column(name))
+            table = table.set_column(table.column_names.index(name), name, texts)
+        return table
 
     def _transformed(
         self, table: pa.Table, source: ExampleSource, writer: SetWriter, first_row: int
@@ -268,4 +277,6 @@ def transform_input(column: pa.ChunkedArray, wanted: RequestField) -> Array:
 
 def _batch_rows(source: ExampleSource) -> int:
     kinds = {source.types.get(ref.name) for transform in source.spec.transforms for ref in transform.inputs}
-    return ROWS_PER_PAYLOAD_BATCH if kinds & PAYLOADS else ROWS_PER_BATCH
+    if kinds & PAYLOADS:
+        return ROWS_PER_PAYLOAD_BATCH
+    return ROWS_PER_TEXT_BATCH if source.text_columns else ROWS_PER_BATCH

@@ -81,6 +81,12 @@ class ExampleSource:
         """The columns that name an example."""
         return (self.spec.key,) if self.spec.key else self.spec.label.dataset.key
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The features and transforms' inputs whose stored values are references to texts."""
+        refs = [*self.spec.columns, *(ref for transform in self.spec.transforms for ref in transform.inputs)]
+        return tuple(dict.fromkeys(ref.name for ref in refs if self.types.get(ref.name) == "text"))
+
     def type_of(self, name: str, used_as: str) -> ValueType:
         """Return a column's type.
 
