@@ -100,3 +100,61 @@ def project(tmp_path: Path) -> Path:
     with (tmp_path / "data" / "day-000.csv").open("a") as file:
         file.write("p000-bad,-4,near,2026-01-01T03:00:00+00:00,1\n")
     return tmp_path
+
+
+SMALL_PROJECT = '''
+"""Parcels: the price is three and twice the weight."""
+import loopwright as lw
+
+loop = lw.Loop("parcels")
+parcels = loop.dataset(
+    "parcels",
+    source=lw.files("data/*.csv"),
+    event_time="sent_at",
+    key="parcel_id",
+    contract=[
+        lw.column("parcel_id", "string"),
+        lw.column("weight_kg", "float", between=(0, 100)),
+        lw.column("sent_at", "timestamp"),
+        lw.column("price", "float", at_least=0),
+    ],
+)
+
+
+@loop.model(
+    "price",
+    label=lw.label(parcels.price),
+    features=[parcels["weight_kg"]],
+    holdout=lw.fraction(0.3),
+    metrics=["mae"],
+    gates=[lw.at_most("mae", 5.0)],
+)
+def price(train):
+    from sklearn.linear_model import LinearRegression
+
+    return LinearRegression().fit(train.X, train.y)
+
+
+loop.deploy(price, online=lw.online())
+'''
+
+
+def write_parcels(folder: Path, name: str = "a", rows: int = 200) -> Path:
+    """Write a CSV file of parcels, the price of which is exactly ``3 + 2 x weight``."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    lines = [
+        f"{name}{n:06d},{1 + n % 60},{(start + timedelta(seconds=n)).isoformat()},{5 + 2 * (n % 60)}"
+        for n in range(rows)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{name}.partial"
+    partial.write_text("\n".join(["parcel_id,weight_kg,sent_at,price", *lines, ""]))
+    return partial.rename(folder / f"{name}.csv")
+
+
+@pytest.fixture
+def small_project(tmp_path: Path) -> Path:
+    """A project that takes seconds: one file, one linear model, deployed."""
+    (tmp_path / "loop.py").write_text(SMALL_PROJECT)
+    write_parcels(tmp_path / "data")
+    return tmp_path
