@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from loopwright.core.storage.duck import connect, to_arrow
+from loopwright.core.storage.duck import borrowed, to_arrow
 from loopwright.monitoring.outcomes import outcomes_table
 from loopwright.serving.compactor import predictions_table
 
@@ -77,7 +77,7 @@ def label_coverage(
         LEFT JOIN (SELECT DISTINCT prediction_id FROM ({labelled})) AS l USING (prediction_id)
         GROUP BY ALL ORDER BY bucket
     """
-    with connect() as con:
+    with borrowed() as con:
         rows = to_arrow(con.sql(query, params={"mature": mature_until, "start": start})).to_pylist()
     return [
         LabelCoverage(

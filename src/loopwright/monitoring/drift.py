@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from loopwright.core.storage.duck import connect
+from loopwright.core.storage.duck import borrowed
 from loopwright.core.storage.table_changes import TableSpan
 from loopwright.monitoring.drift_window import (
     DriftWindow,
@@ -98,7 +98,7 @@ class DriftWatch:
             f"FROM ({source}) WHERE route <> 'shadow' AND status = 200 AND version IN ({listed}) "
             'ORDER BY "at", prediction_id, version'
         )
-        with connect() as con:
+        with borrowed() as con:
             reader = con.sql(query).to_arrow_reader(_BATCH_ROWS)
             for batch in reader:
                 table = pa.Table.from_batches([batch])

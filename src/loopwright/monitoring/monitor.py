@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from loopwright.core.hashing import digest_json
-from loopwright.core.storage.duck import connect, to_arrow
+from loopwright.core.storage.duck import borrowed, to_arrow
 from loopwright.monitoring.alert import Alerts, Channel, DeliveryReport, channel
 from loopwright.monitoring.business import BusinessWatch, KpiFigures, kpi_figures, record_kpi
 from loopwright.monitoring.coverage import LabelCoverage, label_coverage
@@ -155,7 +155,7 @@ class Monitor:
         )
         since = self._stores.clock.now() - timedelta(days=days)
         number = int(profile.version.rpartition("/")[2])
-        with connect() as con:
+        with borrowed() as con:
             rows = to_arrow(con.sql(query, params={"version": number, "since": since}))
         return estimate_accuracy(rows.column("confidence").to_numpy(), profile.calibration)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from loopwright.core.storage.duck import connect, quote_name, to_arrow
+from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.core.storage.table_changes import TableSpan
 from loopwright.monitoring.outcome_event import outcome_event, read_outcome
@@ -199,7 +199,7 @@ class OutcomeCollector:
             parts += self._by_key(watched, spans["dataset"], every, fresh)
         if not parts:
             return OUTCOME_SCHEMA.empty_table()
-        with connect() as con:
+        with borrowed() as con:
             pairs = to_arrow(con.sql(" UNION ALL ".join(parts)))
             con.register("pairs", pairs)
             known = self._known(con, spans["outcomes"])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import sqlalchemy as sa
 
-from loopwright.core.storage.duck import connect, to_arrow
+from loopwright.core.storage.duck import borrowed, to_arrow
 from loopwright.evaluation.loss import row_losses
 from loopwright.monitoring.loss_state import (
     ArrivedLosses,
@@ -97,7 +97,7 @@ class LossMonitor:
         source = self._stores.tables.added_sql(span, key=("prediction_id", "version", "route", "revision"))
         if source is None:
             return None
-        with connect() as con:
+        with borrowed() as con:
             return to_arrow(
                 con.sql(
                     "SELECT version, output_number, output_text, label, arrived_at, predicted_at "

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from loopwright.core.durations import format_duration
 from loopwright.core.statistics.burn_rate import BURN_RULES, BurnRule, Traffic, burn_rate, burning
 from loopwright.core.statistics.histogram import EDGES_MS, LatencyHistogram
-from loopwright.core.storage.duck import connect, to_arrow
+from loopwright.core.storage.duck import borrowed, to_arrow
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.monitoring.mark import Mark
 from loopwright.monitoring.signal import Signal, Signals
@@ -256,7 +256,7 @@ def _counted(source: str) -> dict[datetime, SystemFigures]:
     micros = BUCKET // timedelta(microseconds=1)
     columns = f'epoch_us("at") // {micros} AS bucket, latency_us, status, error_class'
     query = f"SELECT {columns} FROM ({source}) WHERE route <> 'shadow'"
-    with connect() as con:
+    with borrowed() as con:
         rows = to_arrow(con.sql(query))
     numbers = rows.column("bucket").to_numpy()
     latency = rows.column("latency_us").to_numpy() / 1000.0
