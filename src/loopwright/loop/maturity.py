@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loopwright.core.storage.duck import connect, quote_name, to_arrow
+from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
 from loopwright.loop.schedule import next_due
 from loopwright.loop.triggers import Schedule
 
@@ -42,7 +42,7 @@ def _next_maturity(workspace: Workspace, label: Label, now: datetime) -> datetim
         return None
     snapshot = workspace.data.snapshot(dataset.name)
     event_time = quote_name(dataset.event_time)
-    with connect() as connection:
+    with borrowed() as connection:
         workspace.data.attach(connection, "rows", snapshot)
         query = (
             f"SELECT min({event_time}) AS next FROM rows WHERE {quote_name(label.name)} IS NOT NULL "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from loopwright.core.storage.duck import connect
+from loopwright.core.storage.duck import borrowed
 from loopwright.core.storage.payloads import INDEX
 from loopwright.features.training_set import list_records
 from loopwright.loop.turn_log import turn_steps, turns
@@ -119,7 +119,7 @@ class Needed:
             for path in folder.path.glob("*.json"):
                 found.update(_DIGEST.findall(path.read_text(encoding="utf-8", errors="replace")))
         if stores.tables.exists(INDEX):
-            with connect() as connection:
+            with borrowed() as connection:
                 stores.tables.attach(connection, "places", INDEX)
                 shards = connection.execute("SELECT DISTINCT shard FROM places").fetchall()
                 found.update(str(shard) for (shard,) in shards)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import UnknownNameError
-from loopwright.core.storage.duck import connect
+from loopwright.core.storage.duck import borrowed
 from loopwright.monitoring.outcomes import outcomes_table
 from loopwright.serving.compactor import find_prediction
 
@@ -149,7 +149,7 @@ def _sources(workspace: Workspace, version: ModelVersion) -> tuple[str, ...]:
     names: list[str] = []
     for ref in dict.fromkeys(snapshots):
         dataset, _, number = ref.id.rpartition("@")
-        with connect() as connection:
+        with borrowed() as connection:
             workspace.data.attach(connection, "snapshot", workspace.data.snapshot(dataset, version=int(number)))
             query = "SELECT DISTINCT _source FROM snapshot ORDER BY _source"
             names += [str(row[0]) for row in connection.execute(query).fetchall()]
