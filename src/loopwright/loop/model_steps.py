@@ -166,7 +166,8 @@ class ModelSteps:
         )
 
         def show(progress: RunProgress) -> None:
-            report(progress.text)
+            share = "" if progress.fraction is None else f" ({progress.fraction:.0%})"
+            report(progress.text + share)
 
         result = self._workspace.training.train(job, show)
         return {
