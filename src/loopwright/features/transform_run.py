@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from loopwright.core.error_text import short_text
 from loopwright.core.errors import FeatureError
 from loopwright.features.field import DType, Field
 
@@ -50,7 +51,7 @@ def run_batch(
         returned = function(*inputs)
     except Exception as error:
         raise FeatureError(
-            f"{where} it raised {type(error).__name__}: {_short(error)}.",
+            f"{where} it raised {type(error).__name__}: {short_text(error)}.",
             hint="Fix the function, or let the contract quarantine the rows that it cannot take.",
         ) from error
     values = _as_array(returned, where)
@@ -135,8 +136,3 @@ def _check(field: Field, pinned: Field, where: str) -> None:
             f"{pinned.shape} before.",
             hint="A transform must return the same type and shape for every batch.",
         )
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
-    return text if len(text) <= 300 else text[:300] + "…"

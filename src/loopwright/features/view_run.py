@@ -14,6 +14,7 @@ import duckdb
 import ibis
 
 from loopwright.core.durations import format_duration
+from loopwright.core.error_text import short_text
 from loopwright.core.errors import FeatureError
 from loopwright.core.storage.duck import quote_name
 from loopwright.data.column import SYSTEM_COLUMNS
@@ -78,7 +79,8 @@ def run_view(connection: duckdb.DuckDBPyConnection, view: FeatureView, labels: S
         )
     except (duckdb.Error, ibis.common.exceptions.IbisError) as error:
         raise FeatureError(
-            f"The feature view '{view.name}' cannot be computed: {_short(error)}", hint="Check its types and columns."
+            f"The feature view '{view.name}' cannot be computed: {short_text(error)}",
+            hint="Check its types and columns.",
         ) from error
     names = tuple(field.name for field in fields)
     join = JoinView(name, view.entity, view.entity, view.event_time, KNOWN_AT, names, view.ttl)
@@ -105,7 +107,7 @@ def _call(view: FeatureView, tables: list[ibis.Table]) -> ibis.Table:
         result = view.function(*tables)
     except Exception as error:
         raise FeatureError(
-            f"The feature view '{view.name}' raised {type(error).__name__}: {_short(error)}.",
+            f"The feature view '{view.name}' raised {type(error).__name__}: {short_text(error)}.",
             hint=f"It gets one Ibis table for each of {', '.join(source.name for source in view.sources)}.",
         ) from error
     if not isinstance(result, ibis.Table):
@@ -199,8 +201,3 @@ def _check_duplicates(connection: duckdb.DuckDBPyConnection, view: FeatureView, 
         f"The feature view '{view.name}' returns {count} rows for {entity} at {view.event_time}={event_time}.",
         hint="A view gives one row per entity and event time: aggregate, or keep the last.",
     )
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
-    return text if len(text) <= 300 else text[:300] + "…"

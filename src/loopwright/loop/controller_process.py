@@ -18,6 +18,7 @@ import structlog
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.storage.file_lock import FileLock
 from loopwright.loop.controller import Controller
+from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
 from loopwright.workspace import Workspace
 
@@ -70,12 +71,7 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
 
 def main() -> int:
     """Control, and end with the exit code of what went wrong."""
-    try:
-        control(Path(sys.argv[1]), parent_pid=int(sys.argv[2]), tick_s=float(sys.argv[3]))
-    except LoopwrightError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return error.exit_code
-    return 0
+    return exit_code_of(lambda: control(Path(sys.argv[1]), parent_pid=int(sys.argv[2]), tick_s=float(sys.argv[3])))
 
 
 if __name__ == "__main__":

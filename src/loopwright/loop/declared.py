@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from loopwright.core.errors import DeclarationError
+from loopwright.core.sizes import parse_size
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
 from loopwright.evaluation.gate import Gate
 from loopwright.evaluation.metric_names import metric_name
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _Named = TypeVar("_Named", "Dataset", "FeatureView", "OnDemand", "ModelDeclaration")
 
 _LONGEST_NAME = 63
-_SIZES = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB)", re.IGNORECASE)
 
 
 def checked_name(kind: str, name: object) -> str:
@@ -209,9 +207,9 @@ def memory_bytes(text: str) -> int:
     >>> memory_bytes("4GB")
     4000000000
     """
-    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
-    if not match or not float(match[1]):
+    size = parse_size(text, what="size of memory") if isinstance(text, str) else 0
+    if not size:
         raise DeclarationError(
             f"{text!r} is not a size of memory.", hint="Write a number and KB, MB or GB, as in '4GB'."
         )
-    return round(float(match[1]) * _SIZES[match[2].upper()])
+    return size

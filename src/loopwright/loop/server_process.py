@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from loopwright.core.errors import LoopwrightError
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.data.push import PushSource
 from loopwright.features.online_sqlite import open_online_store
+from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
 from loopwright.serving.model_source import RegistrySource
 from loopwright.serving.server import ServerPlan, serve
@@ -35,13 +35,8 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
 
 def main() -> int:
     """Serve, and end with the exit code of what went wrong."""
-    try:
-        port = int(sys.argv[3]) if len(sys.argv) > 3 else None
-        serve_project(Path(sys.argv[1]), parent_pid=int(sys.argv[2]), port=port)
-    except LoopwrightError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return error.exit_code
-    return 0
+    port = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    return exit_code_of(lambda: serve_project(Path(sys.argv[1]), parent_pid=int(sys.argv[2]), port=port))
 
 
 if __name__ == "__main__":

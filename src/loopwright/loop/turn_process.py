@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopwright.core.errors import LoopwrightError
 from loopwright.loop.decisions import DecisionLog
+from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
 from loopwright.loop.turn import run_turn
 from loopwright.loop.turn_log import Cause, TurnLog
@@ -36,14 +36,12 @@ def turn_for(
 
 def main() -> int:
     """Turn, and end with the exit code of what went wrong."""
-    project = Path(sys.argv[1])
-    try:
-        with Workspace.open(project) as workspace:
-            turn_for(load_loop(project), workspace, DecisionLog(workspace.stores).get(sys.argv[2]))
-    except LoopwrightError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return error.exit_code
-    return 0
+    return exit_code_of(lambda: _turn(Path(sys.argv[1]), sys.argv[2]))
+
+
+def _turn(project: Path, decision_id: str) -> None:
+    with Workspace.open(project) as workspace:
+        turn_for(load_loop(project), workspace, DecisionLog(workspace.stores).get(decision_id))
 
 
 if __name__ == "__main__":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from loopwright.core.durations import parse_duration
 from loopwright.core.errors import DeclarationError
+from loopwright.core.sizes import parse_size
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
 Cadence = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "never"]
 _CADENCES: tuple[Cadence, ...] = ("hourly", "daily", "weekly", "monthly", "quarterly", "never")
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)\s*", re.IGNORECASE)
-_SIZES = {"B": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 _SECONDS_PER_DAY = 86_400
 
 
@@ -86,15 +84,6 @@ def workload(
         peak_rps=float(peak),
         latency_p99=parse_duration(latency_p99),
         retrain=retrain,
-        payload_bytes=None if payload is None else _parse_size(payload),
+        payload_bytes=None if payload is None else parse_size(payload),
         retention=None if retention is None else parse_duration(retention),
     )
-
-
-def _parse_size(value: str | int) -> int:
-    if isinstance(value, int):
-        return value
-    match = _SIZE.fullmatch(value)
-    if not match:
-        raise DeclarationError(f"{value!r} is not a size.", hint="Write a number and B, KB, MB or GB, as in '100KB'.")
-    return round(float(match[1]) * _SIZES[match[2].upper()])

@@ -9,6 +9,7 @@ import psutil
 
 from loopwright.core import errors
 from loopwright.core.durations import format_duration, parse_duration
+from loopwright.core.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +25,12 @@ def failure_of(
     model: str, limits: Limits, folder: RunFolder, outcome: ProcessOutcome, report: Mapping[str, Any], peak_bytes: int
 ) -> errors.LoopwrightError:
     """Return the error for a run that ended without a model."""
-    see = f"What it printed: loopwright runs show {folder.run_id} --log"
+    see = f"What it printed: loopwright runs log {folder.run_id}"
     match outcome.ending:
         case "out_of_memory":
             return errors.TrainingOutOfMemoryError(
-                f"training {model!r} used {format_bytes(outcome.peak_memory_bytes)} of memory; its bound is "
-                f"{format_bytes(limits.memory_bytes or 0)}.",
+                f"training {model!r} used {format_size(outcome.peak_memory_bytes)} of memory; its bound is "
+                f"{format_size(limits.memory_bytes or 0)}.",
                 hint=f"Use fewer rows or columns, or raise [training] memory in loopwright.toml. {see}",
             )
         case "timed_out":
@@ -50,20 +51,6 @@ def failure_of(
     return _unexplained(model, folder, outcome, peak_bytes, see)
 
 
-def format_bytes(count: int) -> str:
-    """Write a number of bytes for people.
-
-    >>> format_bytes(300_000_000), format_bytes(2_500)
-    ('300 MB', '2.5 kB')
-    """
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
-
-
 def _unexplained(
     model: str, folder: RunFolder, outcome: ProcessOutcome, peak_bytes: int, see: str
 ) -> errors.LoopwrightError:
@@ -77,12 +64,12 @@ def _unexplained(
     name = signal.Signals(-outcome.exit_code).name
     if name == "SIGKILL" and peak_bytes > NEARLY_ALL * psutil.virtual_memory().total:
         return errors.TrainingOutOfMemoryError(
-            f"the system killed the training of {model!r} at {format_bytes(peak_bytes)} of memory.",
+            f"the system killed the training of {model!r} at {format_size(peak_bytes)} of memory.",
             hint=f"Use fewer rows or columns. {see}",
         )
     return errors.TrainingError(
         f"the process that trained {model!r} was killed by {name} after {outcome.seconds:.1f} s at "
-        f"{format_bytes(peak_bytes)} of memory.{said}",
+        f"{format_size(peak_bytes)} of memory.{said}",
         hint=see,
     )
 

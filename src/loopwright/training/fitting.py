@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from loopwright.core.error_text import short_text
 from loopwright.core.errors import TrainingEmptyError, TrainingOutOfMemoryError, TrainingRaisedError
 from loopwright.training.params import Params
 
@@ -65,13 +66,13 @@ def fit(
     except MemoryError as error:
         traceback.print_exc()
         raise TrainingOutOfMemoryError(
-            f"{name} asked for more memory than there is: {_short(error)} ({_where(error)}).",
+            f"{name} asked for more memory than there is: {short_text(error, most=500)} ({_where(error)}).",
             hint="Use fewer rows or columns, or raise [training] memory in loopwright.toml.",
         ) from error
     except BaseException as error:
         traceback.print_exception(_users_part(error))
         raise TrainingRaisedError(
-            f"{name} raised {type(error).__name__}: {_short(error)} ({_where(error)})."
+            f"{name} raised {type(error).__name__}: {short_text(error, most=500)} ({_where(error)})."
         ) from error
     return model
 
@@ -113,11 +114,6 @@ def _check(model: object, name: str) -> None:
         raise TrainingEmptyError(f"{name} returned the class {model.__name__}, not an estimator made of it.", hint=hint)
     if not callable(getattr(model, "predict", None)):
         raise TrainingEmptyError(f"{name} returned a {type(model).__name__}, which has no predict.", hint=hint)
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 500 else f"{text[:500]}…"
 
 
 def _where(error: BaseException) -> str:

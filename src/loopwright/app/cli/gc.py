@@ -11,6 +11,7 @@ from rich.markup import escape
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.project import opened
 from loopwright.core.durations import format_duration, parse_duration
+from loopwright.core.sizes import format_size
 from loopwright.loop.collect import Collection, Collector
 
 
@@ -40,11 +41,12 @@ def _show(collection: Collection) -> None:
         console.print(f"Nothing older than {age} can go.")
     else:
         rows = [
-            [kind, items, "not known" if size is None else _bytes(size)] for kind, items, size in _by_kind(collection)
+            [kind, items, "not known" if size is None else format_size(size)]
+            for kind, items, size in _by_kind(collection)
         ]
         did = "Removed" if collection.removed else "Could go"
         console.print(table(f"{did}, older than {age}", ["what", "items", "size"], rows, right=["items", "size"]))
-        console.print(f"{did}: {_bytes(collection.size_bytes)} in all")
+        console.print(f"{did}: {format_size(collection.size_bytes)} in all")
         if not collection.removed:
             console.print("Remove it with the same command without --dry-run.")
     for sentence in collection.left_alone:
@@ -59,12 +61,3 @@ def _by_kind(collection: Collection) -> list[tuple[str, int, int | None]]:
         known = [one.size_bytes for one in these if one.size_bytes is not None]
         found.append((kind, sum(one.items for one in these), sum(known) if known else None))
     return found
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
