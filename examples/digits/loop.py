@@ -54,7 +54,7 @@ loop.deploy(  # 4 · deployment
 loop.monitor(digit, latency_p99="200ms", errors=0.01, drift="100 rows")  # 5 · monitoring
 loop.retrain(  # 6 · the way back
     digit,
-    on=[lw.schedule("0 3 1 * *"), lw.loss_above_reference(fresh_rows=250)],
+    on=[lw.schedule("0 3 1 * *"), lw.loss_above_reference(fresh_rows=300)],
     approval="automatic",
     cooldown="0s",
 )
