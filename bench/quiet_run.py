@@ -42,6 +42,10 @@ def trainings(project: Path) -> int:
     return len(json.loads(said))
 
 
+def verdict(met: bool) -> str:  # noqa: FBT001
+    return "met" if met else "MISSED"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
@@ -76,8 +80,10 @@ def main() -> None:
         print(
             f"other work was running (load {load:.1f}): the ratios and the processor times (cpu) hold, the times do not"
         )
-    met = wall < TARGET_S and started == 0
-    print(f"target: says so in < {TARGET_S:g} s and starts no training: {'met' if met else 'MISSED'}")
+        said = f"{verdict(wall < TARGET_S)} in wall time, {verdict(cpu < TARGET_S)} in processor time"
+    else:
+        said = verdict(wall < TARGET_S)
+    print(f"target: says so in < {TARGET_S:g} s: {said}; starts no training: {verdict(started == 0)}")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,11 @@ def main() -> None:
         print(
             f"other work was running (load {load:.1f}): the ratio and the processor times (cpu) hold, the times do not"
         )
-    print(f"target: logging a run with its model < 100 ms: {'met' if base < 0.1 else 'MISSED'}")
+    cpu = results["loopwright"]["cpu_s"]
+    print(
+        f"target: logging a run with its model < 100 ms: {'met' if base < 0.1 else 'MISSED'} in wall time, "
+        f"{'met' if cpu < 0.1 else 'MISSED'} in processor time"
+    )
 
 
 if __name__ == "__main__":
