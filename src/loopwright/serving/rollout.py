@@ -2,7 +2,8 @@
 
 The order of a promotion is: the release says ``promoting`` (traffic moves), the alias moves (an idempotent call), the
 release says ``promoted``. Whoever finds a release in ``promoting`` does the rest again. Two controllers may tick at
-once: each move names the revision it saw, and only one of them makes it.
+once: each move names the revision it saw, and only one of them makes it. The move that ends a release, upwards or back,
+drops the alias ``challenger`` with it.
 """
 
 from __future__ import annotations
