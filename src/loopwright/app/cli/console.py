@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import json
@@ -24,9 +25,19 @@ PROJECT_OPTION = typer.Option("--project", "-C", help="The project's folder.", s
 
 _PIPE_WIDTH = 160  # a pipe has no width; tables of ids need some
 
-console = Console(highlight=False)
+
+class _PipedConsole(Console):
+    """A console whose reader may stop early, as ``head`` does: that is an end, and no failure."""
+
+    def on_broken_pipe(self) -> None:
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+        raise SystemExit(0)
+
+
+console = _PipedConsole(highlight=False)
 if not console.is_terminal:
-    console = Console(highlight=False, width=_PIPE_WIDTH)
+    console = _PipedConsole(highlight=False, width=_PIPE_WIDTH)
 
 
 def print_json(value: object) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import os
 import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
+import typer.main
 
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.version import __version__
@@ -36,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "turns": ("loopwright.app.cli.turns", "List turns and their steps; approve or decline a proposed one."),
     "gc": ("loopwright.app.cli.gc", "Say what could be removed, and remove it."),
 }
+# Click's exception of wrong use, wherever this Typer keeps it.
+_CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 # A verb's shortcut is asked first; it answers the frequent, empty case without loading the verb.
 SHORTCUTS = {"run": "loopwright.app.cli.nothing_new"}
 
@@ -77,12 +81,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _dispatch(verb: str | None, arguments: list[str]) -> None:
     if verb in SHORTCUTS and arguments[0] == verb and importlib.import_module(SHORTCUTS[verb]).answers(arguments):
         return
-    build(verb)(args=arguments, prog_name="loopwright")
+    command = typer.main.get_command(build(verb))
+    with command.make_context("loopwright", arguments) as context:  # Typer's own main would end the process by itself
+        command.invoke(context)
 
 
 def _guarded(action: Callable[[], object]) -> int:
     try:
         action()
+    except typer.Exit as error:
+        return error.exit_code
+    except _CommandLineError as error:
+        error.show()
+        return error.exit_code
     except LoopwrightError as error:
         typer.echo(f"Error: {error.message}", err=True)
         if error.hint:
@@ -91,7 +102,9 @@ def _guarded(action: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         typer.echo("Interrupted. What was finished is kept; run the same command to go on.", err=True)
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader has seen enough, as in `loopwright runs list | head`
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
