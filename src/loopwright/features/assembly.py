@@ -20,6 +20,7 @@ import numpy as np
 
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.core.hashing import digest_bytes
+from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
 from loopwright.features.online import OnlineStore, entity_key
 from loopwright.features.request import RequestField, Row, read_field
@@ -61,30 +62,47 @@ class TransformCall:
     field: Field
 
 
-@dataclass(frozen=True, eq=False)
 class Assembled:
     """The model's input for some rows, and what is to be logged beside the answer.
 
     Unpacks as ``X, served``. Both are made when first asked for: a compiled model may take ``columns`` and never need a
     DataFrame.
+
+    Attributes:
+        fields: The model's input, in the order of training.
+        columns: Its values by field.
+        ignored: Names that the rows carried and the model does not know.
     """
 
-    fields: tuple[Field, ...]
-    columns: Mapping[str, Array]
-    ignored: tuple[str, ...]
+    __slots__ = ("_served", "_x", "columns", "fields", "ignored")
+
+    def __init__(self, fields: tuple[Field, ...], columns: Mapping[str, Array], ignored: tuple[str, ...]) -> None:
+        self.fields = fields
+        self.columns = columns
+        self.ignored = ignored
+        self._x: ModelInput | None = None
+        self._served: list[dict[str, object]] | None = None
 
     def __len__(self) -> int:
         return len(self.columns[self.fields[0].name])
 
-    @cached_property
+    @property
     def X(self) -> ModelInput:  # noqa: N802 - scikit-learn's name
         """What the model got in training, for these rows."""
-        return model_input(self.columns, self.fields)
+        if self._x is None:
+            self._x = model_input(self.columns, self.fields)
+        return self._x
 
-    @cached_property
+    @property
     def served(self) -> list[dict[str, object]]:
         """The features of each row as plain values; long arrays as mean, std, min and max."""
-        return served_rows(self.columns, self.fields)
+        if self._served is None:
+            columns = self.columns
+            if isinstance(columns, ColumnBlock):
+                self._served = columns.plain_rows()
+            else:
+                self._served = served_rows(columns, self.fields)
+        return self._served
 
     def __iter__(self) -> Iterator[object]:
         return iter((self.X, self.served))
@@ -124,6 +142,8 @@ class FeatureAssembly:
         """
         if not rows:
             raise InvalidRequestError(NO_ROWS, hint="Send at least one.")
+        if self._block_reader is not None and (block := self._block_reader.read(rows)) is not None:
+            return Assembled(self.fields, block, ())
         ignored = self._check_names(rows)
         raw = {field.name: read_field(rows, field) for field in self.inputs}
         columns: dict[str, Array] = {}
@@ -149,6 +169,10 @@ class FeatureAssembly:
             if not row.keys() <= expected:
                 extra |= row.keys() - expected
         return tuple(sorted(extra))
+
+    @cached_property
+    def _block_reader(self) -> BlockReader | None:
+        return BlockReader.for_fields(self.inputs, self.fields, self.known)
 
     @cached_property
     def _expected(self) -> frozenset[str]:

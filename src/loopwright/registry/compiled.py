@@ -16,6 +16,7 @@ import numpy as np
 
 from loopwright.core.errors import InvalidRequestError
 from loopwright.evaluation.outputs import Outputs
+from loopwright.features.column_block import ColumnBlock
 from loopwright.registry.rows import column_names, matrix, row_count, scalars
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ class CompiledModel:
     def _feed(self, rows: Rows) -> dict[str, NDArray[np.generic]]:
         if self.form.layout == "matrix":
             tensor, dtype = self._tensors[0]
+            if isinstance(rows, ColumnBlock) and rows.names == self._columns:
+                return {tensor.name: rows.matrix.astype(dtype)}
             return {tensor.name: matrix(rows, self._fields, self._columns, dtype)}
         fed: dict[str, NDArray[np.generic]] = {}
         columns = scalars(rows, self._fields)
