@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from loopwright.serving.prediction_record import PredictionRecord, features_json, output_cells
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from loopwright.serving.router import Assignment
 
 
-@dataclass(frozen=True)
-class CallEntry:
+class CallEntry(msgspec.Struct, frozen=True):
     """What the records of one request share.
 
     Attributes:
@@ -49,6 +49,7 @@ class CallEntry:
         at_us = _micros(self.at)
         rows = len(self.prediction_ids)
         taken = route or assignment.route
+        features = answers.features if self.keeps_features else None
         records = []
         for index, prediction_id in enumerate(self.prediction_ids):
             number, text = output_cells(answers.values[index], classifies=answers.classifies)
@@ -64,7 +65,7 @@ class CallEntry:
                     assignment.propensity,
                     assignment.unit_hash,
                     None if self.keys is None else self.keys[index],
-                    features_json(answers.features[index]) if self.keeps_features else "",
+                    "" if features is None else features_json(features[index]),
                     number,
                     text,
                     None if answers.probabilities is None else answers.probabilities[index],

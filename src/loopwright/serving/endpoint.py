@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from loopwright.core.errors import DeadlineError, NotReadyError, OverloadedError, RequestError
 from loopwright.serving.call_entry import CallEntry
 from loopwright.serving.shadow import ShadowTask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -72,8 +74,7 @@ class Active:
     challenger: Slot | None = None
 
 
-@dataclass(frozen=True)
-class InferenceCall:
+class InferenceCall(msgspec.Struct, frozen=True):
     """A request in the terms of no protocol.
 
     Attributes:
@@ -95,8 +96,7 @@ class InferenceCall:
     deadline: float | None = None
 
 
-@dataclass(frozen=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """An answer, with what its caller and the log call it."""
 
     model: str
@@ -146,6 +146,14 @@ class Endpoint:
             DeadlineError: When the caller's deadline passed.
             ModelFailedError: When the model raised.
         """
+        served = self.begin(call)
+        return served if isinstance(served, Served) else await served
+
+    def begin(self, call: InferenceCall) -> Served | Coroutine[object, None, Served]:
+        """Answer at once where the version computes on the event loop; otherwise return what to await.
+
+        The request is accepted and counted when this returns; a coroutine must be awaited. Raises what ``answer`` does.
+        """
         try:
             active, slot, assignment, entry = self._admit(call)
         except RequestError as error:
@@ -153,16 +161,11 @@ class Endpoint:
             raise
         rows = len(call.rows)
         self._log.accept(rows)
-        self.in_flight += 1
+        if rows > slot.inline_rows or _expired(call, entry.began) or not slot.lock.acquire(blocking=False):
+            self.in_flight += 1
+            return self._answer_beside(call, active, slot, assignment, entry)
         try:
-            if rows <= slot.inline_rows and not _expired(call, entry.began) and slot.lock.acquire(blocking=False):
-                try:
-                    answers = slot.predictor.predict_many(call.rows, now=entry.at)
-                finally:
-                    slot.lock.release()
-                slot.note(self._clock.monotonic() - entry.began)
-            else:
-                answers = await self._on_executor(slot, call, entry.at)
+            answers = slot.predictor.predict_many(call.rows, now=entry.at)
         except RequestError as error:
             entry.write_failure(slot.predictor.version, assignment, error)
             raise
@@ -170,11 +173,38 @@ class Endpoint:
             self._log.drop(rows, "cancelled")
             raise
         finally:
+            slot.lock.release()
+        slot.note(self._clock.monotonic() - entry.began)
+        return self._served(call, active, slot, assignment, entry, answers)
+
+    async def _answer_beside(
+        self, call: InferenceCall, active: Active, slot: Slot, assignment: Assignment, entry: CallEntry
+    ) -> Served:
+        try:
+            answers = await self._on_executor(slot, call, entry.at)
+        except RequestError as error:
+            entry.write_failure(slot.predictor.version, assignment, error)
+            raise
+        except BaseException:
+            self._log.drop(len(call.rows), "cancelled")
+            raise
+        finally:
             self.in_flight -= 1
-        entry.write(slot.predictor.version, assignment, answers)
+        return self._served(call, active, slot, assignment, entry, answers)
+
+    def _served(
+        self,
+        call: InferenceCall,
+        active: Active,
+        slot: Slot,
+        assignment: Assignment,
+        entry: CallEntry,
+        answers: Answers,
+    ) -> Served:
+        version = slot.predictor.version
+        entry.write(version, assignment, answers)
         if assignment.mirrored and active.challenger is not None:
             self._mirror(active.challenger, call, assignment, entry)
-        version = slot.predictor.version
         return Served(self.model, version, assignment.route, entry.request_id, entry.prediction_ids, answers)
 
     def _admit(self, call: InferenceCall) -> tuple[Active, Slot, Assignment, CallEntry]:
@@ -228,7 +258,7 @@ class Endpoint:
 
     def _mirror(self, slot: Slot, call: InferenceCall, assignment: Assignment, entry: CallEntry) -> None:
         def run() -> None:
-            copy = replace(entry, began=self._clock.monotonic())
+            copy = msgspec.structs.replace(entry, began=self._clock.monotonic())
             try:
                 with slot.lock:
                     answers = slot.predictor.predict_many(call.rows, now=entry.at)

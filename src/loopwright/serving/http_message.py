@@ -1,21 +1,23 @@
-"""HTTP messages on raw ASGI: as little as the hot path needs, and nothing between it and the socket."""
+"""HTTP messages: a request that is read whole, a response, and the one form that every error has."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+import httptools
 import msgspec
 
 from loopwright.core.errors import InvalidRequestError, OverloadedError, RequestError, TooLargeError
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_BODY_BYTES = 16 << 20
 _JSON = b"application/json"
-_FEWER = "Send fewer rows."
+_CONTROLS = bytes([*range(32), 127])  # a header value that carried a line end would end the header
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}".encode() for status in HTTPStatus}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -36,54 +38,25 @@ class BadFieldError(InvalidRequestError):
 
 
 class HttpRequest:
-    """One request: method, path, headers, and a body that is read once.
+    """One request, whole: method, decoded path, headers by lower-case name, body.
 
     Attributes:
         counted: Set when the request is handed to an endpoint, which counts it from then on.
     """
 
-    __slots__ = ("_headers", "_receive", "counted", "method", "path")
+    __slots__ = ("_headers", "body", "counted", "method", "path")
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._receive = receive
+    def __init__(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.method = method
+        self.path = path
+        self._headers = headers
+        self.body = body
         self.counted = False
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value by its lower-case name, or None."""
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
-
-    async def body(self, *, limit: int = MAX_BODY_BYTES) -> bytes:
-        """Read the body.
-
-        Raises:
-            TooLargeError: When it is longer than ``limit`` bytes.
-            InvalidRequestError: When the caller hung up in the middle.
-        """
-        declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > limit:
-            raise TooLargeError(f"The body has {declared} bytes; at most {limit} are accepted.", hint=_FEWER)
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            only: bytes = message.get("body", b"")
-            if len(only) > limit:
-                raise TooLargeError(f"The body is longer than {limit} bytes.", hint=_FEWER)
-            return only
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            if message["type"] != "http.request":
-                raise InvalidRequestError("The connection closed before the body was complete.")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise TooLargeError(f"The body is longer than {limit} bytes.", hint=_FEWER)
-            if not message.get("more_body", False):
-                return b"".join(parts)
-            message = await self._receive()
 
 
 class HttpResponse:
@@ -97,32 +70,32 @@ class HttpResponse:
         body: bytes,
         *,
         content_type: bytes = _JSON,
-        headers: list[tuple[bytes, bytes]] | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
-        self.headers = headers or []
+        self.headers = headers
 
-    async def send(self, send: Send) -> None:
-        """Write the response."""
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status,
-                "headers": [
-                    (b"content-type", self.content_type),
-                    (b"content-length", str(len(self.body)).encode()),
-                    *self.headers,
-                ],
-            }
+    def encode(self, *, last: bool = False, head_only: bool = False) -> bytes:
+        """Return the bytes of an HTTP/1.1 response.
+
+        Args:
+            last: Say that the connection closes after it.
+            head_only: Leave out the body, as HEAD wants it.
+        """
+        lines = b"".join([b"\r\n%b: %b" % (name, value.translate(None, _CONTROLS)) for name, value in self.headers])
+        return b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d%b%b\r\n\r\n%b" % (
+            _STATUS_LINES[self.status],
+            self.content_type,
+            len(self.body),
+            lines,
+            b"\r\nconnection: close" if last else b"",
+            b"" if head_only else self.body,
         )
-        await send({"type": "http.response.body", "body": self.body})
 
 
-def json_response(
-    document: object, *, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
-) -> HttpResponse:
+def json_response(document: object, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> HttpResponse:
     """Write a JSON response; NaN and infinities become null."""
     return HttpResponse(status, _encode(document), headers=headers)
 
@@ -154,3 +127,25 @@ def decode_json(body: bytes) -> object:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"The body is not valid JSON: {error}.") from error
+
+
+def request_path(target: bytes) -> str:
+    """Return the decoded path of a request's target; empty where it has none.
+
+    >>> request_path(b"/predict/an%20eta?x=1"), request_path(b"http://host/livez"), request_path(b"host:443")
+    ('/predict/an eta', '/livez', '')
+    """
+    if not target.startswith(b"/"):
+        try:
+            target = httptools.parse_url(target).path or b""
+        except httptools.HttpParserInvalidURLError:
+            return ""
+    path = target.partition(b"?")[0].decode("latin-1")
+    return unquote(path) if "%" in path else path
+
+
+def too_large(size: int | None = None) -> TooLargeError:
+    """Return the refusal of a body that has, or says it has, more than `MAX_BODY_BYTES`."""
+    if size is None:
+        return TooLargeError(f"The body is longer than {MAX_BODY_BYTES} bytes.", hint="Send fewer rows.")
+    return TooLargeError(f"The body has {size} bytes; at most {MAX_BODY_BYTES} are accepted.", hint="Send fewer rows.")

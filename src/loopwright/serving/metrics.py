@@ -8,7 +8,7 @@ counted per request is kept in plain lists and laid out for Prometheus only at a
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -51,6 +51,15 @@ class _Distribution:
         return result
 
 
+class _Series(NamedTuple):
+    """Where the requests of one combination of labels are counted: found once, then reached by one look-up."""
+
+    key: tuple[str, str, str, str, str]
+    requests: dict[tuple[str, str, str, str, str], int]
+    seconds: _Distribution
+    rows: _Distribution
+
+
 class ServingMetrics:
     """The metrics of one server process, in a registry of their own."""
 
@@ -60,6 +69,7 @@ class ServingMetrics:
         self._requests: dict[tuple[str, str, str, str, str], int] = {}
         self._seconds: dict[tuple[str, str, str], _Distribution] = {}
         self._rows: dict[tuple[str, str], _Distribution] = {}
+        self._series: dict[tuple[str, int, str, str, int], _Series] = {}
         self._inflight = Gauge("loopwright_inflight", "Requests being worked on.", ("model",), registry=self.registry)
         self._shed = Counter(
             "loopwright_shed", "Requests refused to protect the others.", ("model", "reason"), registry=self.registry
@@ -86,18 +96,23 @@ class ServingMetrics:
         self, model: str, version: int, route: str, protocol: str, code: int, seconds: float, rows: int
     ) -> None:
         """Count one request that was accepted, and its latency from acceptance to the logged answer."""
-        number = str(version)
-        key = (model, number, route, protocol, str(code))
-        self._requests[key] = self._requests.get(key, 0) + 1
-        place = (model, number, route)
-        latency = self._seconds.get(place)
-        if latency is None:
-            latency = self._seconds[place] = _Distribution(LATENCY_BUCKETS_S)
-        latency.observe(seconds)
-        batch = self._rows.get((model, route))
-        if batch is None:
-            batch = self._rows[model, route] = _Distribution(_ROW_BUCKETS)
-        batch.observe(rows)
+        key = (model, version, route, protocol, code)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = self._new_series(model, str(version), route, protocol, str(code))
+        series.requests[series.key] += 1
+        series.seconds.observe(seconds)
+        series.rows.observe(rows)
+
+    def _new_series(self, model: str, version: str, route: str, protocol: str, code: str) -> _Series:
+        labels = (model, version, route, protocol, code)
+        self._requests.setdefault(labels, 0)
+        return _Series(
+            labels,
+            self._requests,
+            self._seconds.setdefault((model, version, route), _Distribution(LATENCY_BUCKETS_S)),
+            self._rows.setdefault((model, route), _Distribution(_ROW_BUCKETS)),
+        )
 
     def refused(self, model: str, protocol: str, code: int) -> None:
         """Count a request that was answered with an error before a version had it."""

@@ -7,9 +7,9 @@ values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
+import msgspec
 import numpy as np
 
 from loopwright.core.errors import LoopwrightError, ModelFailedError, RequestError
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from loopwright.core.clock import Clock
     from loopwright.evaluation.outputs import Outputs
     from loopwright.features.assembly import Assembled, FeatureAssembly
+    from loopwright.features.field import Field
     from loopwright.features.online import OnlineStore
     from loopwright.features.request import RequestField
     from loopwright.registry.golden import Golden
     from loopwright.registry.package import Form
     from loopwright.registry.rows import Rows
     from loopwright.registry.signature import Signature
+
+RowsTaken: TypeAlias = Literal["training", "columns", "texts"]
 
 
 class ServedVersion(Protocol):
@@ -63,8 +66,7 @@ class ServableModel(Protocol):
         """Return rows with the answers recorded for them."""
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """The answers to one batch of rows, in row order.
 
     Attributes:
@@ -108,6 +110,7 @@ class Predictor:
         self.version = int(self.version_id.rpartition("/")[2])
         self._online = online
         self._clock = clock
+        self._takes = _rows_taken(loaded.assembly.fields, loaded.form)
 
     @property
     def inputs(self) -> tuple[RequestField, ...]:
@@ -134,7 +137,7 @@ class Predictor:
         except Exception as error:
             raise ModelFailedError(f"The features of {self.version_id} failed: {type(error).__name__}.") from error
         try:
-            outputs = self.loaded.predict(_model_rows(assembled, self.loaded.form))
+            outputs = self.loaded.predict(self._model_rows(assembled))
         except RequestError:
             raise
         except Exception as error:
@@ -149,23 +152,25 @@ class Predictor:
             classifies=outputs.kind != "regression",
         )
 
+    def _model_rows(self, assembled: Assembled) -> Rows:
+        if self._takes == "training":
+            return assembled.X
+        if self._takes == "columns":
+            return assembled.columns
+        columns = dict(assembled.columns)
+        for field in assembled.fields:
+            if field.dtype == "category":
+                codes = cast("np.ndarray[tuple[int], np.dtype[np.int32]]", columns[field.name])
+                columns[field.name] = np.array([*field.categories, None], dtype=object)[codes]
+        return columns
 
-def _model_rows(assembled: Assembled, form: Form) -> Rows:
+
+def _rows_taken(fields: Sequence[Field], form: Form) -> RowsTaken:
     """Return the cheapest form of the rows that is exactly what the model knows from training.
 
     The native form gets what training gave it. A compiled one takes plain columns, which spares a data frame per
     request; categories go as text.
     """
-    fields = assembled.fields
-    if form == "native" or (len(fields) == 1 and fields[0].is_vector):
-        return assembled.X
-    if any(field.is_vector or field.dtype == "timestamp" for field in fields):
-        return assembled.X
-    if all(field.dtype != "category" for field in fields):
-        return assembled.columns
-    columns = dict(assembled.columns)
-    for field in fields:
-        if field.dtype == "category":
-            codes = cast("np.ndarray[tuple[int], np.dtype[np.int32]]", columns[field.name])
-            columns[field.name] = np.array([*field.categories, None], dtype=object)[codes]
-    return columns
+    if form == "native" or any(field.is_vector or field.dtype == "timestamp" for field in fields):
+        return "training"
+    return "texts" if any(field.dtype == "category" for field in fields) else "columns"

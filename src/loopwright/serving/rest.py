@@ -1,15 +1,15 @@
 """The REST door: predictions by rows and by the Open Inference Protocol v2, outcomes, pushed rows, health, metrics.
 
-A plain ASGI application. The hot path is: one dictionary lookup for the route, one body, msgspec in, the endpoint,
-msgspec out. Every error is one JSON object ``{"error": …}`` with the field and the row where there are any; a
-traceback never leaves.
+It knows whole requests and responses, and no transport. What needs no waiting is answered by a plain call (the rows of
+a small model: msgspec in, the endpoint, msgspec out); for the rest it returns what to await. Every error is one JSON
+object ``{"error": …}`` with the field and the row where there are any; a traceback never leaves.
 """
 
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import structlog
 
@@ -21,32 +21,32 @@ from loopwright.core.errors import (
     RequestError,
     UnauthorizedRequestError,
 )
-from loopwright.serving.endpoint import InferenceCall
+from loopwright.serving.endpoint import InferenceCall, Served
 from loopwright.serving.http_message import (
     BadFieldError,
-    HttpRequest,
     HttpResponse,
     decode_json,
     error_response,
     json_response,
 )
 from loopwright.serving.open_inference import model_document, read_request, response_document
+from loopwright.serving.request_headers import deadline, pinned_version, request_id, version_number
 from loopwright.serving.rows_body import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loopwright.core.clock import Clock
     from loopwright.core.ids import Ids
-    from loopwright.serving.endpoint import Endpoint, Served
-    from loopwright.serving.http_message import Receive, Scope, Send
+    from loopwright.serving.endpoint import Endpoint
+    from loopwright.serving.http_message import HttpRequest
     from loopwright.serving.ingest_door import IngestDoor
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.outcomes_door import OutcomesDoor
 
 _log = structlog.get_logger(__name__)
+Answer: TypeAlias = HttpResponse | Coroutine[object, None, HttpResponse]
 _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-_LONGEST_REQUEST_ID = 128
 _OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"})
 
 
@@ -95,28 +95,40 @@ class RestDoor:
         self._version = version
         self._tokens = tuple(token.encode() for token in tokens)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one ASGI connection."""
-        if scope["type"] != "http":
-            return
-        request = HttpRequest(scope, receive)
-        request_id: str | None = None
+    def respond(self, request: HttpRequest) -> Answer:
+        """Answer at once, or return what to await for the answer; neither raises."""
+        given: str | None = None
         try:
-            request_id = _request_id(request)
+            given = request_id(request)
             if self._tokens and request.path not in _OPEN_PATHS:
                 self._authorise(request)
-            response = await self._route(request, request_id)
-        except RequestError as error:
-            response = error_response(error, request_id=request_id)
-            self._count_refusal(request, error)
+            answer = self._route(request, given)
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets JSON
-            request_id = request_id or self._ids.new()
-            _log.exception("request failed", request_id=request_id, path=request.path)
-            failure = ModelFailedError(f"The request failed: {type(error).__name__}.", hint="See the server's log.")
-            response = error_response(failure, request_id=request_id)
-        if self._state.draining:
-            response.headers.append((b"connection", b"close"))
-        await response.send(send)
+            return self._failed(request, given, error)
+        return answer if isinstance(answer, HttpResponse) else self._awaited(answer, request, given)
+
+    async def _awaited(
+        self, answer: Coroutine[object, None, HttpResponse], request: HttpRequest, given: str | None
+    ) -> HttpResponse:
+        try:
+            return await answer
+        except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets JSON
+            return self._failed(request, given, error)
+
+    def _failed(self, request: HttpRequest, given: str | None, error: Exception) -> HttpResponse:
+        if isinstance(error, RequestError):
+            return self.refuse(request, error, given)
+        given = given or self._ids.new()
+        _log.error("request failed", request_id=given, path=request.path, exc_info=error)
+        failure = ModelFailedError(f"The request failed: {type(error).__name__}.", hint="See the server's log.")
+        return error_response(failure, request_id=given)
+
+    def refuse(self, request: HttpRequest, error: RequestError, given: str | None = None) -> HttpResponse:
+        """Answer a request with what is wrong with it, and count it."""
+        if not request.counted:
+            model = request.path[9:] if request.path.startswith("/predict/") else ""
+            self._metrics.refused(model if model in self._endpoints else "", _protocol(request.path), error.status)
+        return error_response(error, request_id=given)
 
     def _authorise(self, request: HttpRequest) -> None:
         scheme, _, token = (request.header(b"authorization") or "").partition(" ")
@@ -124,25 +136,19 @@ class RestDoor:
         if scheme.lower() != "bearer" or not any(hmac.compare_digest(presented, known) for known in self._tokens):
             raise UnauthorizedRequestError("A valid token is needed.", hint="Send Authorization: Bearer <token>.")
 
-    def _count_refusal(self, request: HttpRequest, error: RequestError) -> None:
-        if request.counted:
-            return
-        model = request.path.rpartition("/predict/")[2] if request.path.startswith("/predict/") else ""
-        self._metrics.refused(model if model in self._endpoints else "", _protocol(request.path), error.status)
-
-    async def _route(self, request: HttpRequest, request_id: str | None) -> HttpResponse:
+    def _route(self, request: HttpRequest, given: str | None) -> Answer:
         path = request.path
         if path.startswith("/predict/"):
             _only(request, "POST")
-            return await self._predict(self._endpoint(unquote(path[9:])), request, request_id)
+            return self._predict(self._endpoint(path[9:]), request, given)
         if path.startswith("/v2/models/"):
-            return await self._model(request, request_id, path[11:].strip("/").split("/"))
-        if path in ("/outcomes", "/outcomes/") or path.startswith("/outcomes/"):
+            return self._model(request, given, path[11:].strip("/").split("/"))
+        if path == "/outcomes" or path.startswith("/outcomes/"):
             _only(request, "POST")
-            return await self._outcomes.receive(unquote(path[10:]), await request.body())
+            return self._outcomes.receive(path[10:], request.body)
         if path.startswith("/ingest/"):
             _only(request, "POST")
-            return await self._ingest.receive(unquote(path[8:]), await request.body())
+            return self._ingest.receive(path[8:], request.body)
         _only(request, "GET", "HEAD")
         return self._plain(path)
 
@@ -172,49 +178,35 @@ class RestDoor:
             raise NotFoundRequestError(f"There is no model '{model[:200]}' here.", hint=f"Served: {known}.")
         return endpoint
 
-    async def _predict(self, endpoint: Endpoint, request: HttpRequest, request_id: str | None) -> HttpResponse:
+    def _predict(self, endpoint: Endpoint, request: HttpRequest, given: str | None) -> Answer:
         began = self._clock.monotonic()
         active = endpoint.active
         if active is None:
             raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
-        body = await request.body()
-        parsed = read_rows(body, request.header(b"content-type"), active.champion.predictor.inputs)
+        parsed = read_rows(request.body, request.header(b"content-type"), active.champion.predictor.inputs)
         call = InferenceCall(
             rows=parsed.rows,
             protocol="rows",
-            request_id=request_id,
+            request_id=given,
             keys=parsed.keys,
             unit=request.header(b"x-routing-key"),
-            pinned=_pinned(request),
-            deadline=_deadline(request, began),
+            pinned=pinned_version(request),
+            deadline=deadline(request, began),
         )
         request.counted = True
-        served = await endpoint.answer(call)
-        answers = served.answers
-        document: dict[str, object] = {
-            "model": served.model,
-            "version": served.version,
-            "predictions": answers.values,
-        }
-        if answers.probabilities is not None:
-            document["probabilities"] = answers.probabilities
-            document["classes"] = answers.classes
-        document["prediction_ids"] = served.prediction_ids
-        if answers.ignored:
-            document["ignored"] = answers.ignored
-        return json_response(document, headers=_headers(served))
+        return _written(endpoint.begin(call), _rows_response)
 
-    async def _model(self, request: HttpRequest, request_id: str | None, parts: list[str]) -> HttpResponse:
-        endpoint = self._endpoint(unquote(parts[0]))
+    def _model(self, request: HttpRequest, given: str | None, parts: list[str]) -> Answer:
+        endpoint = self._endpoint(parts[0])
         rest = parts[1:]
         pinned: int | None = None
         if rest[:1] == ["versions"] and len(rest) >= 2:
-            pinned = _version(rest[1])
+            pinned = version_number(rest[1])
             rest = rest[2:]
         active = endpoint.active
         if rest == ["infer"]:
             _only(request, "POST")
-            return await self._infer(endpoint, request, request_id, pinned)
+            return self._infer(endpoint, request, given, pinned)
         if rest not in ([], ["ready"]):
             raise NotFoundRequestError(f"There is nothing at {request.path[:200]}.")
         _only(request, "GET", "HEAD")
@@ -232,31 +224,58 @@ class RestDoor:
             model_document(endpoint.model, sorted(slots), shown.predictor.inputs, shown.predictor.loaded.signature)
         )
 
-    async def _infer(
-        self, endpoint: Endpoint, request: HttpRequest, request_id: str | None, pinned: int | None
-    ) -> HttpResponse:
+    def _infer(self, endpoint: Endpoint, request: HttpRequest, given: str | None, pinned: int | None) -> Answer:
         began = self._clock.monotonic()
         active = endpoint.active
         if active is None:
             raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
         if request.header(b"inference-header-content-length") is not None:
             raise InvalidRequestError("The binary tensor extension is not supported.", hint="Send data as JSON.")
-        tensors = read_request(decode_json(await request.body()), active.champion.predictor.inputs)
-        deadline = _deadline(request, began)
+        tensors = read_request(decode_json(request.body), active.champion.predictor.inputs)
+        ends = deadline(request, began)
         if tensors.timeout_us is not None:
             asked = began + tensors.timeout_us / 1e6
-            deadline = asked if deadline is None else min(deadline, asked)
+            ends = asked if ends is None else min(ends, asked)
         call = InferenceCall(
             rows=tensors.rows,
             protocol="oip-json",
-            request_id=request_id or tensors.request_id,
+            request_id=given or tensors.request_id,
             unit=request.header(b"x-routing-key"),
-            pinned=_pinned(request) if pinned is None else pinned,
-            deadline=deadline,
+            pinned=pinned_version(request) if pinned is None else pinned,
+            deadline=ends,
         )
         request.counted = True
-        served = await endpoint.answer(call)
-        return json_response(response_document(served, tensors), headers=_headers(served))
+        return _written(
+            endpoint.begin(call),
+            lambda served: json_response(response_document(served, tensors), headers=_headers(served)),
+        )
+
+
+def _written(served: Served | Coroutine[object, None, Served], write: Callable[[Served], HttpResponse]) -> Answer:
+    """Write an answer out, now or when it is there."""
+    if isinstance(served, Served):
+        return write(served)
+
+    async def wait() -> HttpResponse:
+        return write(await served)
+
+    return wait()
+
+
+def _rows_response(served: Served) -> HttpResponse:
+    answers = served.answers
+    document: dict[str, object] = {
+        "model": served.model,
+        "version": served.version,
+        "predictions": answers.values,
+    }
+    if answers.probabilities is not None:
+        document["probabilities"] = answers.probabilities
+        document["classes"] = answers.classes
+    document["prediction_ids"] = served.prediction_ids
+    if answers.ignored:
+        document["ignored"] = answers.ignored
+    return json_response(document, headers=_headers(served))
 
 
 def _headers(served: Served) -> list[tuple[bytes, bytes]]:
@@ -269,39 +288,6 @@ def _headers(served: Served) -> list[tuple[bytes, bytes]]:
 def _only(request: HttpRequest, *methods: str) -> None:
     if request.method not in methods:
         raise BadFieldError(f"{request.method} is not possible here; use {' or '.join(methods)}.", field="method")
-
-
-def _request_id(request: HttpRequest) -> str | None:
-    given = request.header(b"x-request-id")
-    if given is None:
-        return None
-    if not given or len(given) > _LONGEST_REQUEST_ID or not given.isprintable():
-        raise InvalidRequestError(f"X-Request-Id must have 1 to {_LONGEST_REQUEST_ID} printable characters.")
-    return given
-
-
-def _version(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise NotFoundRequestError(f"{text[:50]!r} is no version number.", hint="Versions are 1, 2, 3 …")
-    return int(text)
-
-
-def _pinned(request: HttpRequest) -> int | None:
-    text = request.header(b"x-model-version")
-    return None if text is None else _version(text)
-
-
-def _deadline(request: HttpRequest, began: float) -> float | None:
-    text = request.header(b"x-request-timeout-ms")
-    if text is None:
-        return None
-    try:
-        timeout_ms = float(text)
-    except ValueError:
-        timeout_ms = -1.0
-    if not 0 <= timeout_ms < 1e9:
-        raise InvalidRequestError(f"X-Request-Timeout-Ms must be a number of milliseconds, got {text[:50]!r}.")
-    return began + timeout_ms / 1000
 
 
 def _protocol(path: str) -> str:

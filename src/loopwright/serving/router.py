@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from loopwright.core.errors import NotFoundRequestError
 
 Arm: TypeAlias = Literal["champion", "challenger"]
@@ -19,8 +21,7 @@ RolloutStage: TypeAlias = Literal["none", "shadow", "canary"]
 _HASH_BITS = 64
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     """Say who answers and how likely that was.
 
     Attributes:

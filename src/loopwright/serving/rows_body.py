@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
     from loopwright.features.request import RequestField
 
 MAX_ROWS = 100_000
+_OBJECTS = frozenset({dict})
 
 
-@dataclass(frozen=True)
-class RowsBody:
+class RowsBody(msgspec.Struct, frozen=True):
     """The rows of a request and the caller's keys, when given."""
 
     rows: list[dict[str, object]]
@@ -41,9 +40,11 @@ def read_rows(body: bytes, content_type: str | None, inputs: Sequence[RequestFie
         InvalidRequestError: When the body has none of these forms.
         TooLargeError: When there are more than 100,000 rows.
     """
-    kind = (content_type or "application/json").partition(";")[0].strip().lower()
+    if content_type is None or content_type == "application/json":
+        return _bounded(_json_rows(body, inputs))
+    kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return _bounded(_from_multipart(body, content_type or "", inputs))
+        return _bounded(_from_multipart(body, content_type, inputs))
     if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
         payloads = [field.name for field in inputs if field.is_payload]
         if len(payloads) != 1:
@@ -51,11 +52,15 @@ def read_rows(body: bytes, content_type: str | None, inputs: Sequence[RequestFie
                 f"A body of type {kind} needs a model with one payload input; this one has {len(payloads)}."
             )
         return RowsBody([{payloads[0]: body}])
-    document = decode_json(body)
-    parsed = _bounded(_from_json(document, inputs))
-    for field in inputs:
-        if field.is_payload:
-            _strip_prefixes(parsed.rows, field.name)
+    return _bounded(_json_rows(body, inputs))
+
+
+def _json_rows(body: bytes, inputs: Sequence[RequestField]) -> RowsBody:
+    parsed = _from_json(decode_json(body), inputs)
+    if b'"data:' in body:
+        for field in inputs:
+            if field.is_payload:
+                _strip_prefixes(parsed.rows, field.name)
     return parsed
 
 
@@ -79,6 +84,8 @@ def _from_json(document: object, inputs: Sequence[RequestField]) -> RowsBody:
         rows = document["rows"]
         if not isinstance(rows, list):
             raise BadFieldError(f"'rows' must be a list, got {_name_of(rows)}.", field="rows")
+        if _OBJECTS.issuperset(map(type, rows)):
+            return RowsBody(rows, _keys(document))
         return RowsBody(_listed(rows, [field.name for field in inputs]), _keys(document))
     if "columns" in document and "data" in document:
         columns, data = document["columns"], document["data"]

@@ -23,19 +23,20 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
 import structlog
-import uvicorn
+import uvloop
 from threadpoolctl import threadpool_limits
 
 from loopwright.core.errors import LoopwrightError, SettingsError
 from loopwright.data.lake import Lake
 from loopwright.features.online_sqlite import open_online_store
 from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.http_server import HttpServer
 from loopwright.serving.ingest_door import IngestDoor
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.outcomes_door import OutcomesDoor
@@ -45,7 +46,7 @@ from loopwright.serving.shadow import ShadowRunner
 from loopwright.serving.swap import ModelWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from loopwright.core.storage.stores import Stores
@@ -126,7 +127,7 @@ class Server:
         self._shadows: list[ShadowRunner] = []
         self.endpoints = {model: self._endpoint(model, deployment) for model, deployment in plan.models.items()}
         self.watch = ModelWatch(source, self.endpoints, online=online, metrics=self.metrics, clock=stores.clock)
-        self.app = RestDoor(
+        self.door = RestDoor(
             self.endpoints,
             state=self,
             outcomes=OutcomesDoor(stores.events, models=self.endpoints, executor=self._io, metrics=self.metrics),
@@ -185,28 +186,11 @@ class Server:
             threading.Thread(target=self._follow, name="loopwright-watch", daemon=True),
             threading.Thread(target=self._sync, name="loopwright-sync", daemon=True),
         ]
-        config = uvicorn.Config(
-            self.app,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=75,
-            backlog=2048,
-            timeout_graceful_shutdown=int(self.plan.drain_timeout_s) or 1,
-        )
-        server = _Uvicorn(config)
         try:
             for thread in threads:
                 thread.start()
-            uvicorn_loop = config.get_loop_factory()
-            with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-                runner.run(self._serve(server, sock, port))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve(sock, port))
         finally:
             gc.unfreeze()
             self._stop.set()
@@ -221,35 +205,29 @@ class Server:
             if self.plan.state_file is not None:
                 self.plan.state_file.unlink(missing_ok=True)
 
-    async def _serve(self, server: _Uvicorn, sock: socket.socket, port: int) -> None:
+    async def _serve(self, sock: socket.socket, port: int) -> None:
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
-        serving = asyncio.create_task(server.serve(sockets=[sock]))
-        draining = asyncio.create_task(self._drain_when(asked, server))
-        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag and no event
-            await asyncio.sleep(_DRAIN_CHECK_S)
+        http = HttpServer(self.door)
+        await http.listen(sock)
         self._write_state(port)
-        await serving
-        draining.cancel()
-
-    async def _drain_when(self, asked: asyncio.Event, server: _Uvicorn) -> None:
-        """Wait for the signal (or the parent's end); then refuse readiness, let the work finish, and end."""
-        while not asked.is_set():
-            try:
+        while not asked.is_set() and (self.plan.parent_pid is None or os.getppid() == self.plan.parent_pid):
+            with suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), 1.0)
-            except TimeoutError:
-                if self.plan.parent_pid is not None and os.getppid() != self.plan.parent_pid:
-                    break
-        self._draining = True
+        await self._drain(http)
+
+    async def _drain(self, http: HttpServer) -> None:
+        """Refuse readiness, let the work finish, and close."""
+        self._draining = http.closing = True
         await asyncio.sleep(self.plan.drain_delay_s)
         ends = self._stores.clock.monotonic() + self.plan.drain_timeout_s
         while any(endpoint.in_flight for endpoint in self.endpoints.values()):
             if self._stores.clock.monotonic() > ends:
                 break
             await asyncio.sleep(_DRAIN_CHECK_S)
-        server.should_exit = True
+        await http.close(timeout_s=max(0.0, ends - self._stores.clock.monotonic()))
 
     def _write_state(self, port: int) -> None:
         if self.plan.state_file is None:
@@ -278,14 +256,6 @@ class Server:
         while not self._stop.wait(_SYNC_CHECK_S):
             for log in self._logs:
                 log.sync_if_due()
-
-
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn without its own signal handlers: draining is ours."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _bind(host: str, port: int) -> socket.socket:
