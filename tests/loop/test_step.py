@@ -160,23 +160,25 @@ turns = st.lists(st.tuples(st.lists(steps, max_size=6), st.booleans()), min_size
 @settings(max_examples=30)
 @given(turns)
 def test_a_step_runs_exactly_when_nothing_finished_stands_for_it(plan: list[tuple[list[tuple], bool]]) -> None:
-    """Against an oracle: a set of (name, key) that finished anywhere, and one of names per turn for those without."""
+    """Against an oracle: per turn and name the key and result of the last attempt, None where it failed."""
     with tempfile.TemporaryDirectory() as folder:
-        stores = open_stores(
-            Settings.load(Path(folder), environ={}), clock=ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
-        )
-        everywhere: dict[tuple[str, str], int] = {}
-        here: dict[str, int] = {}
+        clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+        stores = open_stores(Settings.load(Path(folder), environ={}), clock=clock)
+        attempts: dict[tuple[str, str], tuple[str | None, int | None]] = {}
         count = 0
         try:
             for wanted, dies in plan:
                 runner, _ = begin(stores)
                 for name, key, fails in wanted:
-                    known = here.get(name) if key is None else everywhere.get((name, key))
+                    this = (runner.turn.id, name)
+                    if key is None:
+                        known = attempts.get(this, (None, None))[1]
+                    else:
+                        stands = [n for (_, other), (k, n) in attempts.items() if (other, k) == (name, key)]
+                        known = next((n for n in stands if n is not None), None)
                     count += 1
-                    number = count
 
-                    def action(report: Report, *, fails: bool = fails, number: int = number) -> Output:
+                    def action(report: Report, *, fails: bool = fails, number: int = count) -> Output:
                         if fails:
                             raise ValueError("no")
                         return {"n": number}
@@ -184,15 +186,13 @@ def test_a_step_runs_exactly_when_nothing_finished_stands_for_it(plan: list[tupl
                     if known is None and fails:
                         with pytest.raises(ValueError, match="no"):
                             runner.run(name, action, key=key)
-                        here.pop(name, None)
+                        attempts[this] = (key, None)
                         continue
-                    made = runner.run(name, action, key=key)["n"]
-                    assert made == (number if known is None else known)
-                    here[name] = int(str(made))
-                    if key is not None:
-                        everywhere.setdefault((name, key), int(str(made)))
+                    assert runner.run(name, action, key=key) == {"n": count if known is None else known}
+                    here = attempts.get(this)
+                    if known is None or (key is not None and (here is None or here != (key, known))):
+                        attempts[this] = (key, count if known is None else known)
                 if not dies:
                     end(stores, runner)
-                    here = {}
         finally:
             stores.close()
