@@ -155,6 +155,8 @@ class Stream:
                 self._go_to(start)
                 self.timed("predictions", lambda s=start: runner.run(self._ask(range(s, s + PER_DAY))))
                 self._go_to(start + PER_DAY)
+                if day % 100 == 0:
+                    print(f"day {day}: {len(self.turns)} turns", file=sys.stderr, flush=True)
                 if (day + 1) % tick_days == 0:
                     self.timed("push", self.push_until, start)
                     turning = self.seconds["turns"]
