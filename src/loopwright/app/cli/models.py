@@ -174,7 +174,7 @@ def archive(
     version: Annotated[str, typer.Argument(help="A version such as eta/3.")],
     project: Annotated[Path, PROJECT_OPTION] = Path(),
 ) -> None:
-    """Put a version away: it is not listed and never the newest; `loopwright gc` may take its bytes later."""
+    """Put a version away: not listed, never the newest; `gc` may take its bytes."""
     with opened(project) as (_, workspace):
         record = workspace.registry.get(version)
         release = workspace.releases.current(record.model)
