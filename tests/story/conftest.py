@@ -64,7 +64,7 @@ def price(train: lw.TrainingSet, params: lw.Params, seed: int):
 
 loop.deploy(price, online=lw.online(canary=[50, 100], min_requests_per_step=5, step_time="0s"))
 loop.monitor(price, latency_p99="200ms", errors=0.01, drift="200 rows")
-loop.retrain(price, on=[lw.loss_above_reference(fresh_rows=50)], cooldown="0s")
+loop.retrain(price, on=[lw.loss_above_reference(fresh_rows=100)], cooldown="0s")
 '''
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
