@@ -53,7 +53,7 @@ def test_keys(policy: str, stored: dict[int, str | None], staged: list[Row]) -> 
     assert (found.duplicates, found.superseding) == (duplicates, superseding)
     assert found.quarantined["_source_row"].to_pylist() == bad
     assert found.failures == ({"key(k)": len(bad)} if bad else {})
-    assert found.dropped.num_rows == duplicates + len(bad)
+    assert len(found.dropped) == duplicates + len(bad)
 
 
 @settings(max_examples=12, deadline=None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from loopwright.data import stage
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.files import files
@@ -35,11 +36,13 @@ from loopwright.data.dataset import Dataset
 from loopwright.data.files import files
 from loopwright.data.push import push
 from loopwright.data.lake import Lake
+from loopwright.data import stage
 
-def killed(stage):
-    if stage == sys.argv[2]:
+def killed(reached):
+    if reached == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
 
+stage.IN_MEMORY_BYTES = int(sys.argv[4])
 lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})), on_stage=killed)
 contract = [column("x", "int")]
 if sys.argv[3] == "files":
@@ -48,12 +51,14 @@ else:
     lake.push(Dataset("p", push(), contract=contract), [{"x": 1}, {"x": "bad"}], batch_id="one")
 """
 STAGES = ["planned", "staged", "pending", "quarantined", "committed", "recorded"]
+IN_MEMORY, ON_DISK = stage.IN_MEMORY_BYTES, 0  # the bound beyond which judged rows lie in files
 FILES = Dataset("d", files("in/*.csv"), contract=[column("x", "int")])
 PUSH = Dataset("p", push(), contract=[column("x", "int")])
 
 
-def kill_at(stage: str, project: Path, what: str) -> None:
-    done = subprocess.run([sys.executable, "-c", CHILD, str(project), stage, what], check=False, capture_output=True)
+def kill_at(stage: str, project: Path, what: str, bound: int) -> None:
+    arguments = [str(project), stage, what, str(bound)]
+    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
@@ -64,11 +69,12 @@ def assert_once(lake: Lake, name: str, good: list[int], bad: list[object]) -> No
     assert sorted(row.raw["x"] for row in lake.quarantine(name).entries()) == bad  # type: ignore[index]
 
 
+@pytest.mark.parametrize("bound", [IN_MEMORY, ON_DISK])
 @pytest.mark.parametrize("stage", STAGES)
-def test_files_are_ingested_exactly_once(stage: str, stores: Stores, tmp_path: Path) -> None:
+def test_files_are_ingested_exactly_once(stage: str, bound: int, stores: Stores, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
-    kill_at(stage, tmp_path, "files")
+    kill_at(stage, tmp_path, "files", bound)
     lake = Lake(stores)
     if stage != "recorded":
         assert lake.history("d") == []  # what is not recorded is not visible
@@ -86,7 +92,7 @@ def test_files_are_ingested_exactly_once(stage: str, stores: Stores, tmp_path: P
 def test_a_lost_stage_loses_and_doubles_nothing(stage: str, stores: Stores, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
-    kill_at(stage, tmp_path, "files")
+    kill_at(stage, tmp_path, "files", ON_DISK)
     shutil.rmtree(tmp_path / ".loopwright/ingest")
     lake = Lake(stores)
     lake.ingest(FILES)
@@ -96,9 +102,12 @@ def test_a_lost_stage_loses_and_doubles_nothing(stage: str, stores: Stores, tmp_
     assert found == (["done"] if stage == "committed" else ["abandoned", "done"])
 
 
+@pytest.mark.parametrize("bound", [IN_MEMORY, ON_DISK])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_pushed_batch_is_there_once_when_it_is_repeated(stage: str, stores: Stores, tmp_path: Path) -> None:
-    kill_at(stage, tmp_path, "push")
+def test_a_pushed_batch_is_there_once_when_it_is_repeated(
+    stage: str, bound: int, stores: Stores, tmp_path: Path
+) -> None:
+    kill_at(stage, tmp_path, "push", bound)
     lake = Lake(stores)
     for _ in range(2):
         report = lake.push(PUSH, [{"x": 1}, {"x": "bad"}], batch_id="one")
@@ -106,18 +115,19 @@ def test_a_pushed_batch_is_there_once_when_it_is_repeated(stage: str, stores: St
     assert_once(lake, "p", [1], ["bad"])
 
 
-def test_killed_again_and_again(stores: Stores, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bound", [IN_MEMORY, ON_DISK])
+def test_killed_again_and_again(bound: int, stores: Stores, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
-    for stage in ("pending", "quarantined", "quarantined", "committed"):
-        kill_at(stage, tmp_path, "files")
+    for reached in ("pending", "quarantined", "quarantined", "committed"):
+        kill_at(reached, tmp_path, "files", bound)
     lake = Lake(stores)
     lake.ingest(FILES)
     assert_once(lake, "d", [1, 2], ["bad"])
 
 
 def test_processes_that_push_at_once_lose_nothing(stores: Stores, tmp_path: Path) -> None:
-    script = CHILD.split("lake =", maxsplit=1)[0] + (
+    script = CHILD.split("stage.IN_MEMORY_BYTES", maxsplit=1)[0] + (
         "lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})))\n"
         "data = Dataset('p', push(), key='x')\n"
         "for n in range(5): lake.push(data, [{'x': int(sys.argv[2]) * 100 + n}])\n"

@@ -98,7 +98,8 @@ def test_a_full_disk_loses_nothing(lake: Lake, stores: Stores, tmp_path: Path, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("loopwright.data.stage.pq.ParquetWriter.write_table", full)
+        patch.setattr("loopwright.data.stage.IN_MEMORY_BYTES", 0)
+        patch.setattr("loopwright.data.stage.pa.ipc.new_file", full)
         with pytest.raises(StoreFullError, match="nothing of it was stored"):
             lake.ingest(orders())
     assert lake.history("orders") == []

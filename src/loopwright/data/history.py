@@ -12,7 +12,7 @@ from loopwright.data.records import datasets, ingests
 from loopwright.data.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from loopwright.core.storage.stores import Stores
@@ -90,11 +90,12 @@ class History:
             raise UnknownNameError("dataset", name, self.names())
         return dict(found)
 
-    def columns(self, name: str, type_: str) -> list[str]:
-        """Return the columns that the dataset's contract declared with a type, at the last ingest."""
-        contract = self.declaration(name)["contract"]
-        listed = contract.get("columns", []) if isinstance(contract, dict) else []
-        return [str(one["name"]) for one in listed if one["type"] == type_]
+
+def declared_columns(declaration: Mapping[str, object], type_: str) -> list[str]:
+    """Return the columns that a dataset's contract declared with a type, from its declaration as JSON."""
+    contract = declaration["contract"]
+    listed = contract.get("columns", []) if isinstance(contract, dict) else []
+    return [str(one["name"]) for one in listed if one["type"] == type_]
 
 
 def latest_rows(relation: str, key: Sequence[str]) -> str:

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from loopwright.data.check import Unique
     from loopwright.data.dataset import OnDuplicate
+    from loopwright.data.stage import Positions
 
 
 @dataclass(frozen=True)
 class Identified:
     """What the keys said: rows left out as duplicates, quarantined ones, and stored rows that newer ones supersede."""
 
-    dropped: pa.Table  # position, kind
+    dropped: Positions
     quarantined: pa.Table  # _source, _source_row, reasons, raw
     duplicates: int
     superseding: int
@@ -70,7 +71,7 @@ class Identity:
         rows = to_arrow(self._con.sql("SELECT kind, count(*) AS n FROM dropped GROUP BY kind")).to_pylist()
         duplicates = sum(row["n"] for row in rows if row["kind"] == "duplicate")
         return Identified(
-            dropped=to_arrow(self._con.sql("SELECT DISTINCT position FROM dropped")),
+            dropped=to_arrow(self._con.sql("SELECT DISTINCT position FROM dropped"))["position"].to_numpy(),
             quarantined=self._quarantined(),
             duplicates=duplicates,
             superseding=superseding,
@@ -78,6 +79,16 @@ class Identity:
             warned=warned,
             stopped=stopped,
         )
+
+    def _meets_stored(self, names: Sequence[str]) -> bool:
+        """Tell whether any staged row has the values of a stored one; only these columns of the stored are read."""
+        if not self._stored or not all(name in self._stored for name in names):
+            return False
+        listed = ", ".join(quote_name(name) for name in names)
+        found = self._con.execute(
+            f"SELECT 1 FROM (SELECT {listed} FROM stored) SEMI JOIN staged USING ({listed}) LIMIT 1"
+        )
+        return found.fetchone() is not None
 
     def _content(self, there: Sequence[str] | None) -> str:
         listed = [
@@ -88,7 +99,7 @@ class Identity:
 
     def _by_key(self, key: Sequence[str], policy: OnDuplicate) -> int:
         names = ", ".join(quote_name(name) for name in key)
-        has_stored = bool(self._stored) and all(name in self._stored for name in key)
+        has_stored = self._meets_stored(key)
         stored = (
             f"SELECT {names}, any_value({self._content(self._stored)}) AS h, true AS has FROM stored "
             f"SEMI JOIN staged USING ({names}) GROUP BY {names}"
@@ -120,7 +131,7 @@ class Identity:
         names = ", ".join(quote_name(name) for name in check.columns)
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in check.columns)
         owner = f"hash({', '.join(quote_name(name) + '::VARCHAR' for name in key)})" if key else POSITION
-        there = bool(self._stored) and all(name in self._stored for name in (*check.columns, *key))
+        there = all(name in self._stored for name in key) and self._meets_stored(check.columns)
         stored_owner = owner if key else "-1"
         stored = (
             f"SELECT {names}, any_value({stored_owner}) AS owner FROM stored "

@@ -2,46 +2,53 @@
 
 The order of what becomes durable, which a kill at any moment leaves in one of these states::
 
-    1 staged      all rows are judged and lie in the stage folder           -> forgotten, read again
+    1 staged      all rows are judged and lie in the stage                 -> forgotten, read again
     2 pending     facts name the ingest, its units and its numbers         -> completed from the stage
     3 quarantined the quarantine's commit, under the ingest's number       -> completed; the number adds it once
     4 committed   the good rows' commit, under the same number             -> completed
     5 recorded    facts say done and move the high-water mark, in one      -> done; only now is the snapshot visible
       transaction
 
-Where the stage is gone (another machine) an ingest before 4 is abandoned, its quarantined rows are deleted, and its
-units are read again; one after 4 is recorded from facts.
+Where the stage is gone (it was in memory, or on another machine) an ingest before 4 is abandoned, its quarantined rows
+are deleted, and its units are read again; one after 4 is recorded from facts.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from loopwright.core.errors import StoreBusyError
 from loopwright.core.hashing import digest_json
 from loopwright.core.ref import Ref
-from loopwright.core.storage.duck import connect, quote_name, quote_text
+from loopwright.core.storage.duck import borrowed, connect
 from loopwright.data.column import SYSTEM_COLUMNS
 from loopwright.data.history import History, latest_rows
 from loopwright.data.judging import Judging, refused_rows
 from loopwright.data.plan import Known
 from loopwright.data.records import datasets, ingests, source_units
 from loopwright.data.snapshot import IngestReport
-from loopwright.data.stage import Stage, good_rows
+from loopwright.data.stage import Stage, with_system_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from contextlib import AbstractContextManager
+
+    import duckdb
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.dataset import Dataset
     from loopwright.data.judging import Staged
     from loopwright.data.plan import Plan
+    from loopwright.data.snapshot import Snapshot
 
-COMMIT_ROWS = 131_072
+_SMALL_BYTES = 8 << 20
+_SMALL_ROWS = 2_000_000  # of the dataset, against which keys are compared
 
 
 class Ingest:
@@ -91,26 +98,34 @@ class Ingest:
             return IngestReport(
                 self._dataset.name, snapshot=before, warnings=tuple(plan.warnings), waiting=plan.waiting
             )
-        now = self._stores.clock.now()
-        judging = Judging(self._stores, self._dataset, self.stage, now, is_first=before is None)
-        with connect(temp_folder=self.stage.folder / "spill") as con:
+        now, identity = self._stores.clock.now(), self._stores.ids.new()
+        declared = None if before is None else self._history.declaration(self._dataset.name)
+        judging = Judging(self._stores, self._dataset, self.stage, ingest_id=identity, now=now, declared=declared)
+        with self._engine(plan, before) as con:
             latest_sql = None
-            if before is not None and (self._dataset.key or self._dataset.contract.uniques()):
+            if before and declared and (self._dataset.key or self._dataset.contract.uniques()):
                 self._stores.tables.attach(con, "stored_rows", self._table, version=before.version)
-                latest_sql = latest_rows("stored_rows", self._dataset.key)
+                is_single = not before.latest_by and declared["key"] == list(self._dataset.key)
+                latest_sql = latest_rows("stored_rows", () if is_single else self._dataset.key)
             staged = judging.run(plan, latest_sql, con)
         self._on_stage("staged")
         seconds = self._stores.clock.monotonic() - started
-        identity, number, manifest, report = self._pend(plan, staged, now, seconds)
+        number, manifest, report = self._pend(identity, plan, staged, before, now, seconds)
         self._on_stage("pending")
         return self._commit(identity, number, manifest, report)
 
+    def _engine(self, plan: Plan, before: Snapshot | None) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Return the engine that stays open for a small ingest, and one that spills into the stage for others."""
+        size = sum(unit.size_bytes for unit in plan.units)
+        if size <= _SMALL_BYTES and (before is None or before.rows <= _SMALL_ROWS):
+            return borrowed()
+        return connect(temp_folder=self.stage.folder / "spill")
+
     def _pend(
-        self, plan: Plan, staged: Staged, now: datetime, seconds: float
-    ) -> tuple[str, int, dict[str, object], dict[str, object]]:
+        self, identity: str, plan: Plan, staged: Staged, before: Snapshot | None, now: datetime, seconds: float
+    ) -> tuple[int, dict[str, object], dict[str, object]]:
         """Fix the ingest: the manifest in the stage, then one row in facts."""
-        dataset, before = self._dataset, self._history.latest(self._dataset.name)
-        identity = self._stores.ids.new()
+        dataset = self._dataset
         report: dict[str, object] = {
             "rows_read": staged.rows_read,
             "rows_accepted": staged.rows_accepted,
@@ -126,7 +141,6 @@ class Ingest:
         }
         manifest: dict[str, object] = {
             "id": identity,
-            "columns": staged.columns,
             "refused": staged.refused,
             "now": now.isoformat(),
             "rows_accepted": staged.rows_accepted,
@@ -163,7 +177,7 @@ class Ingest:
                     report=report,
                 )
             )
-        return identity, number, manifest, report
+        return number, manifest, report
 
     def _commit(
         self, identity: str, number: int, manifest: Mapping[str, object], report: Mapping[str, object]
@@ -171,48 +185,42 @@ class Ingest:
         """Commit the staged rows; what is committed already under this number is not committed again."""
         transaction = (self._application, number)
         metadata = {"ingest_id": identity}
-        refused = {str(k): str(v) for k, v in _mapping(manifest["refused"]).items()}
-        arrived = str(manifest["now"])
-        with connect(threads=1, temp_folder=self.stage.folder / "spill") as con:  # one thread keeps the rows' order
-            bad = self._bad_rows(refused)
-            if bad is not None:
-                query = f"SELECT *, '{arrived}'::TIMESTAMPTZ AS _arrived_at, '{identity}' AS _ingest_id FROM ({bad})"
-                if refused:
-                    con.register("refused", refused_rows(refused))
-                reader = con.sql(query).to_arrow_reader(COMMIT_ROWS)
-                self._stores.tables.append(self._quarantine, reader, transaction=transaction, metadata=metadata)
-            self._on_stage("quarantined")
-            version = None
-            if manifest["rows_accepted"]:
-                moment = f"'{arrived}'::TIMESTAMPTZ"
-                if self._dataset.arrival_time is not None:
-                    moment = f"{quote_name(self._dataset.arrival_time)}::TIMESTAMPTZ"
-                columns = [str(name) for name in _list(manifest["columns"])]
-                query = good_rows(self.stage, columns, refused=list(refused), arrived=moment, ingest_id=identity)
-                reader = con.sql(query).to_arrow_reader(COMMIT_ROWS)
-                version = self._stores.tables.append(self._table, reader, transaction=transaction, metadata=metadata)
+        tables = self._stores.tables
+        bad = self._bad_rows(manifest)
+        if bad is not None:
+            tables.append(self._quarantine, bad, transaction=transaction, metadata=metadata)
+        self._on_stage("quarantined")
+        version = None
+        good = self.stage.rows("good", without=list(_mapping(manifest["refused"])))
+        if manifest["rows_accepted"] and good is not None:
+            version = tables.append(self._table, good, transaction=transaction, metadata=metadata)
         self._on_stage("committed")
         return self._record(identity, report, version)
 
-    def _bad_rows(self, refused: Mapping[str, str]) -> str | None:
-        queries = []
-        if self.stage.parts["bad"]:
-            listed = ", ".join(quote_text(name) for name in refused)
-            outside = f" WHERE _source NOT IN ({listed})" if refused else ""
-            queries.append(f"SELECT _source, _source_row, reasons, raw FROM ({self.stage.scan('bad')}){outside}")
-        if refused:
-            queries.append("SELECT _source, _source_row, reasons, raw FROM refused")
-        return " UNION ALL ".join(queries) or None
+    def _bad_rows(self, manifest: Mapping[str, object]) -> pa.Table | pa.RecordBatchReader | None:
+        """Return the rows for the quarantine; of a file that was refused as a whole, one row that says why."""
+        refused = {name: str(reason) for name, reason in _mapping(manifest["refused"]).items()}
+        bad = self.stage.rows("bad", without=list(refused))
+        if not refused:
+            return bad
+        now = datetime.fromisoformat(str(manifest["now"]))
+        own = with_system_columns(refused_rows(refused), arrived=now, ingest_id=str(manifest["id"]))
+        if bad is None:
+            return own
+        others = bad.to_batches() if isinstance(bad, pa.Table) else bad
+        return pa.RecordBatchReader.from_batches(own.schema, itertools.chain(others, own.to_batches()))
 
     def _record(self, identity: str, report: Mapping[str, object], version: int | None) -> IngestReport:
         """Say done and move the high-water mark, in one transaction; then the snapshot is visible."""
         stores, name = self._stores, self._dataset.name
-        before = self._history.latest(name)
         records = [Known(**one) for one in _list(report["records"])]  # type: ignore[arg-type]
         kept = {key: value for key, value in report.items() if key != "records"}
         values: dict[str, object] = {"status": "done", "finished_at": stores.clock.now(), "report": kept}
-        values["version"] = version if version is not None else (before.version if before else None)
-        if version is not None:
+        if version is None:
+            before = self._history.latest(name)
+            values["version"] = before.version if before else None
+        else:
+            values["version"] = version
             schema = stores.tables.schema(self._table, version)
             values["schema_digest"] = digest_json(
                 [[one.name, str(one.type)] for one in schema if one.name not in SYSTEM_COLUMNS]

@@ -1,4 +1,8 @@
-"""Judges rows by a contract: one DuckDB query per batch computes every value in its type and every check of a row."""
+"""Judges rows by a contract, with DuckDB, in two queries.
+
+The first reads every value in its type and finds the rows in which anything could be wrong; most batches have few. The
+second looks at these alone, and says check by check what fails.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,15 @@ from loopwright.core.storage.columns import duck_type, storable_type
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
 from loopwright.data.column import Column
 from loopwright.data.contract import require_known
-from loopwright.data.reading import SQL_TYPES, cast_sql, integer_sql, number_sql, plain, present_sql
+from loopwright.data.reading import (
+    SQL_TYPES,
+    integer_sql,
+    null_where_missing,
+    number_sql,
+    plain,
+    present_sql,
+    reading_sql,
+)
 from loopwright.data.rule import Rule, value_checks
 from loopwright.data.unit import DEFECT, INSIDE, ROW, TEXT
 
@@ -69,6 +81,7 @@ class Judge:
         self._moments = moments
         self._types = dict(stored or {})
         self._payloads = dict(payloads or {})
+        self._checked: set[tuple[str, tuple[str, ...]]] = set()
 
     def missing_columns(self, names: list[str]) -> list[str]:
         """Return the columns that rows must have and ``names`` lacks."""
@@ -83,7 +96,7 @@ class Judge:
         return [name for name in names if name not in (*CARRIED, *INSIDE) and self._contract.column(name) is None]
 
     def judge(self, batch: pa.Table, *, is_text: bool) -> Judged:
-        """Judge a batch of raw rows, in one query.
+        """Judge a batch of raw rows.
 
         Raises:
             ContractError: If an expression of the contract cannot be computed from the columns.
@@ -100,9 +113,19 @@ class Judge:
         batch = batch.append_column(_INDEX, pa.array(np.arange(batch.num_rows)))
         self._con.register("raw", batch)
         defects = {name for name in batch.column_names if name.startswith("__")} - {_INDEX}
+        query = self._values_query(names, kinds, defects)
         rules = self._rules(columns, kinds, defects)
-        table = self._query(names, kinds, rules, defects)
-        return self._split(batch, table, names, rules)
+        computed = [name for name in names if not self._is_as_given(name, kinds[name])]
+        found = self._found(query, computed, self._suspect(columns, kinds, defects))
+        good = pa.table([(found if name in computed else batch)[name] for name in names], names=names)
+        for name in CARRIED:
+            good = good.append_column(name, batch[name])
+        suspects = found["__suspect"]
+        if not pc.any(suspects).as_py():
+            return Judged(good, _empty_bad(), {}, {}, {})
+        rows = batch.filter(suspects)
+        self._con.register("raw", rows)
+        return self._split(good, rows, self._flags(query, names, kinds, rules), rules)
 
     def _declared(self, name: str) -> Column:
         known = self._contract.column(name)
@@ -170,12 +193,14 @@ class Judge:
         known = list(columns)
         for check in self._contract.expects():
             where = "NULL::VARCHAR"
-            failed = f"NOT TRY(({check.expression})::BOOLEAN)"
             self._check_expression(check.expression, known)
-            rules.append(Rule("expect", check.name, failed, where, check.on_failure))
+            rules.append(Rule("expect", check.name, _fails(check.expression), where, check.on_failure))
         return rules
 
     def _check_expression(self, expression: str, known: list[str]) -> None:
+        if (expression, tuple(known)) in self._checked:
+            return
+        self._checked.add((expression, tuple(known)))
         fields = ", ".join(f"NULL::{self._target(name)} AS {quote_name(name)}" for name in known)
         try:
             self._con.execute(f"SELECT ({expression})::BOOLEAN FROM (SELECT {fields}) LIMIT 0")
@@ -188,40 +213,75 @@ class Judge:
                 f"expect({expression!r}) cannot be computed: {text}.", hint="Write it as SQL over the columns."
             ) from error
 
-    def _query(
-        self, names: list[str], kinds: Mapping[str, pa.DataType], rules: list[Rule], defects: set[str]
-    ) -> pa.Table:
-        inner = [*CARRIED, _INDEX]
+    def _is_as_given(self, name: str, kind: pa.DataType) -> bool:
+        """Tell whether a column's values are the raw ones, which then need not pass through the query."""
+        return bool(pa.types.is_string(kind)) and self._target(name) == "VARCHAR"
+
+    def _values_query(self, names: list[str], kinds: Mapping[str, pa.DataType], defects: set[str]) -> str:
+        """Return the query that reads every value in its type, beside the raw one (``__raw_<number>``)."""
+        carried = [_INDEX, *(quote_name(name) for name in defects)]
+        inner, outer = list(carried), list(carried)
         for index, name in enumerate(names):
             raw = f"raw.{quote_name(name)}"
             target = self._target(name)
-            inner.append(f"{cast_sql(raw, kinds[name], target)} AS {quote_name(name)}")
-            inner.append(f"({present_sql(raw, kinds[name], target)}) AS __present_{index}")
-        inner += [f"raw.{quote_name(name)}" for name in defects]
-        outer = [*CARRIED, _INDEX, *[quote_name(name) for name in names]]
-        outer += [f"coalesce({rule.failed}, false) AS __failed_{index}" for index, rule in enumerate(rules)]
-        table = to_arrow(self._con.sql(f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM raw)"))
+            steps = reading_sql(raw, kinds[name], target, f"__step_{index}").steps
+            value = reading_sql(f"__raw_{index}", kinds[name], target, f"__step_{index}").value
+            inner += [f"{raw} AS __raw_{index}", *(f"{computed} AS {step}" for step, computed in steps)]
+            outer += [f"__raw_{index}", f"{value} AS {quote_name(name)}"]
+        return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM raw)"
+
+    def _suspect(self, columns: Mapping[str, Column], kinds: Mapping[str, pa.DataType], defects: set[str]) -> str:
+        """Return the SQL that is true for every row that fails a check; it may be true for others."""
+        found = [f"{quote_name(name)} IS NOT NULL" for name in defects if name != TEXT]
+        for index, (name, item) in enumerate(columns.items()):
+            value, raw = quote_name(name), f"__raw_{index}"
+            if item.required or name in self._required:
+                found.append(f"{value} IS NULL")
+                if not null_where_missing(kinds[name], self._target(name)):
+                    found.append(f"NOT ({present_sql(raw, kinds[name], self._target(name))})")
+            elif not self._is_as_given(name, kinds[name]):
+                found.append(f"({value} IS NULL AND {raw} IS NOT NULL)")
+            if item.type == "float":
+                found.append(f"coalesce(isinf({value}), false)")
+            found += [f"coalesce({failed}, false)" for _, failed in value_checks(item, value)]
+        found += [f"coalesce({_fails(check.expression)}, false)" for check in self._contract.expects()]
+        return " OR ".join(found) or "false"
+
+    def _found(self, query: str, names: list[str], suspect: str) -> pa.Table:
+        """Return the values of the named columns and whether each row is suspect, in the order of the batch."""
+        listed = ", ".join([_INDEX, *map(quote_name, names)])
+        table = to_arrow(self._con.sql(f"SELECT {listed}, ({suspect}) AS __suspect FROM ({query})"))
         index = table[_INDEX].to_numpy()
         if bool((index[1:] > index[:-1]).all()):
             return table
         return table.take(pa.array(np.argsort(index)))  # threads may finish out of order
 
-    def _split(self, batch: pa.Table, table: pa.Table, names: list[str], rules: list[Rule]) -> Judged:
-        counts = {index: pc.sum(table[f"__failed_{index}"]).as_py() or 0 for index in range(len(rules))}
+    def _flags(self, query: str, names: list[str], kinds: Mapping[str, pa.DataType], rules: list[Rule]) -> pa.Table:
+        """Return which rules each suspect row fails, as ``__failed_<number>``."""
+        present = [
+            f"({present_sql(f'__raw_{index}', kinds[name], self._target(name))}) AS __present_{index}"
+            for index, name in enumerate(names)
+        ]
+        failed = [f"coalesce({rule.failed}, false) AS __failed_{index}" for index, rule in enumerate(rules)]
+        listed = ", ".join([_INDEX, *failed])
+        return to_arrow(self._con.sql(f"SELECT {listed} FROM (SELECT *, {', '.join(present)} FROM ({query}))")).sort_by(
+            _INDEX
+        )
+
+    def _split(self, good: pa.Table, suspects: pa.Table, flags: pa.Table, rules: list[Rule]) -> Judged:
+        counts = {index: pc.sum(flags[f"__failed_{index}"]).as_py() or 0 for index in range(len(rules))}
         broken = {index: count for index, count in counts.items() if count}
         warned = {rules[i].label: n for i, n in broken.items() if rules[i].on_failure == "warn"}
         stopped = {rules[i].label: n for i, n in broken.items() if rules[i].on_failure == "stop"}
         failing = [index for index in broken if rules[index].on_failure != "warn"]
-        good = table.select([*names, *CARRIED])
         if not failing:
             return Judged(good, _empty_bad(), {}, warned, stopped)
-        mask = table[f"__failed_{failing[0]}"]
+        mask = flags[f"__failed_{failing[0]}"]
         for index in failing[1:]:
-            mask = pc.or_(mask, table[f"__failed_{index}"])
-        flags = table.select([f"__failed_{index}" for index in failing]).filter(mask)
-        bad = batch.filter(mask)
-        for name in flags.column_names:
-            bad = bad.append_column(name, flags[name])
+            mask = pc.or_(mask, flags[f"__failed_{index}"])
+        bad = suspects.filter(mask)
+        for index in failing:
+            bad = bad.append_column(f"__failed_{index}", flags[f"__failed_{index}"].filter(mask))
         self._con.register("raw", bad)
         cases = ", ".join(
             f"CASE WHEN __failed_{i} THEN {{'check': {quote_text(rules[i].check)}, "
@@ -229,24 +289,30 @@ class Judge:
             for i in failing
         )
         fields = ", ".join(
-            f"{quote_name(name)} := {_jsonable(quote_name(name), batch.schema.field(name).type)}"
-            for name in batch.column_names
+            f"{quote_name(name)} := {_jsonable(quote_name(name), suspects.schema.field(name).type)}"
+            for name in suspects.column_names
             if not name.startswith("__") and name not in CARRIED
         )
         packed = f"to_json(struct_pack({fields}))::VARCHAR" if fields else "'{}'"
         raw = (
             f"CASE WHEN {TEXT} IS NULL THEN {packed} ELSE to_json({TEXT})::VARCHAR END"
-            if (TEXT in batch.column_names)
+            if (TEXT in suspects.column_names)
             else packed
         )
         rows = to_arrow(
             self._con.sql(
                 f"SELECT {', '.join(CARRIED)}, list_filter([{cases}], lambda reason: reason IS NOT NULL) AS reasons, "
-                f"{raw} AS raw FROM raw"
+                f"{raw} AS raw FROM raw ORDER BY {_INDEX}"
             )
         )
+        kept = np.ones(good.num_rows, dtype=np.bool_)
+        kept[bad[_INDEX].to_numpy()] = False
         failures = {rules[index].label: broken[index] for index in failing}
-        return Judged(good.filter(pc.invert(mask)), rows, failures, warned, stopped)
+        return Judged(good.filter(pa.array(kept)), rows, failures, warned, stopped)
+
+
+def _fails(expression: str) -> str:
+    return f"NOT TRY(({expression})::BOOLEAN)"
 
 
 def _empty_bad() -> pa.Table:

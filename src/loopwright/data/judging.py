@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from loopwright.core.errors import ContractError, IngestStoppedError
 from loopwright.core.storage.columns import duck_type
-from loopwright.core.storage.duck import quote_name, quote_text
+from loopwright.core.storage.duck import quote_text
 from loopwright.data.check import Fresh, RowCount
 from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
 from loopwright.data.contract import require_known
 from loopwright.data.files import FilesSource
-from loopwright.data.history import History
+from loopwright.data.history import declared_columns
 from loopwright.data.identity import Identified, Identity
 from loopwright.data.judge import REASONS_TYPE, Judge, Judged
 from loopwright.data.payload import store_payloads
 from loopwright.data.plan import Known
 from loopwright.data.reading import SQL_TYPES
-from loopwright.data.stage import SOURCE, Stage
+from loopwright.data.stage import SOURCE, Stage, with_system_columns
 from loopwright.data.text import TextShelf, raw_with_texts
 from loopwright.data.unit import INSIDE, ROW, UnreadableUnitError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import duckdb
@@ -71,7 +71,6 @@ class Tally:
 class Staged:
     """A judged ingest, ready to be committed."""
 
-    columns: list[str]
     rows_read: int
     rows_accepted: int
     rows_quarantined: int
@@ -86,20 +85,31 @@ class Staged:
 class Judging:
     """Reads the units of a plan, judges their rows and stages them; nothing becomes visible."""
 
-    def __init__(self, stores: Stores, dataset: Dataset, stage: Stage, now: datetime, *, is_first: bool) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        dataset: Dataset,
+        stage: Stage,
+        *,
+        ingest_id: str,
+        now: datetime,
+        declared: Mapping[str, object] | None,
+    ) -> None:
         self._stores = stores
         self._dataset = dataset
         self._stage = stage
+        self._ingest_id = ingest_id
         self._now = now
-        self._is_first = is_first
+        self._is_first = declared is None
+        self._was_text = set() if declared is None else set(declared_columns(declared, "text"))
         self._table = f"datasets/{dataset.name}"
         self._stored: dict[str, str] = {}
-        if not is_first:
+        if declared is not None:
             schema = stores.tables.schema(self._table)
             self._stored = {one.name: duck_type(one.type) for one in schema if one.name not in SYSTEM_COLUMNS}
         self._payloads = {item.name: item.type for item in dataset.contract.columns if item.type in BYTES_TYPES}
         self._text_columns = [item.name for item in dataset.contract.columns if item.type == "text"]
-        self._texts = TextShelf(self._text_columns, stores.payloads, stage.add_good)
+        self._texts = TextShelf(self._text_columns, stores.payloads, self._stage_good)
         self._measures: tuple[str, ...] = ()
         if isinstance(dataset.source, FilesSource) and dataset.source.is_images:
             self._payloads.setdefault(dataset.source.column, "image")
@@ -145,7 +155,7 @@ class Judging:
             name, (absent, there) = next(iter(self._missing.items()))
             require_known(absent, there, f"Dataset '{dataset.name}', read from {name},")
         identified = self._identify(con, latest_sql, refused)
-        return self._finish(con, identified, records, refused, warnings)
+        return self._finish(identified, records, refused, warnings)
 
     def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally, warnings: list[str]) -> int:
         last = -1
@@ -167,9 +177,17 @@ class Judging:
             judged = judge.judge(batch, is_text=unit.is_text)
             tally.add(batch.num_rows, judged)
             self._texts.add(judged.good)
-            self._stage.add_bad(judged.bad)
+            self._stage_bad(judged.bad)
             last = max(last, pc.max(batch[ROW]).as_py())
         return last + 1
+
+    def _stage_good(self, rows: pa.Table) -> None:
+        name = self._dataset.arrival_time
+        arrived = self._now if name is None else rows[name]
+        self._stage.add_good(with_system_columns(rows, arrived=arrived, ingest_id=self._ingest_id))
+
+    def _stage_bad(self, rows: pa.Table) -> None:
+        self._stage.add_bad(with_system_columns(rows, arrived=self._now, ingest_id=self._ingest_id))
 
     def _check_names(self, judge: Judge, columns: list[str]) -> None:
         for name in columns:
@@ -192,10 +210,9 @@ class Judging:
             warnings += [f"{unit.name} has no column '{name}'; it is null." for name in optional if name not in columns]
 
     def _check_types(self) -> None:
-        was_text = set() if self._is_first else set(History(self._stores).columns(self._dataset.name, "text"))
-        changed = was_text.symmetric_difference(self._text_columns) & set(self._stored)
+        changed = self._was_text.symmetric_difference(self._text_columns) & set(self._stored)
         for name in sorted(changed):
-            then, now = ("text", "otherwise") if name in was_text else (self._stored[name], "text")
+            then, now = ("text", "otherwise") if name in self._was_text else (self._stored[name], "text")
             raise ContractError(
                 f"Dataset '{self._dataset.name}': column '{name}' is stored as {then} and now declared {now}.",
                 hint="Keep the type, or ingest into a dataset of another name.",
@@ -217,12 +234,13 @@ class Judging:
         key: tuple[str, ...] = dataset.key
         if not key and uniques and uniques[0].on_failure == "quarantine":
             key = uniques[0].columns
-        if not self._stage.parts["good"] or not (key or uniques):
+        if not self._stage.has("good") or not (key or uniques):
             return None
         listed = ", ".join(quote_text(name) for name in refused)
         outside = f" WHERE {SOURCE} NOT IN ({listed})" if refused else ""
-        con.execute(f"CREATE TEMP VIEW staged AS SELECT * FROM ({self._stage.scan('good')}){outside}")
-        columns = [name for name in self._stage.types if name not in (SOURCE, ROW)]
+        con.register("staged rows", self._stage.table("good"))
+        con.execute(f'CREATE TEMP VIEW staged AS SELECT * FROM "staged rows"{outside}')
+        columns = [name for name in self._stage.types if name not in SYSTEM_COLUMNS]
         stored: list[str] = []
         if latest_sql is not None:
             con.execute(f"CREATE TEMP VIEW stored AS {latest_sql}")
@@ -231,7 +249,6 @@ class Judging:
 
     def _finish(
         self,
-        con: duckdb.DuckDBPyConnection,
         identified: Identified | None,
         records: list[Known],
         refused: dict[str, str],
@@ -240,18 +257,17 @@ class Judging:
         tally = self._tally
         duplicates = quarantined_by_key = 0
         if identified is not None:
-            pq.write_table(identified.dropped, self._stage.folder / "dropped.parquet")
-            self._stage.add_bad(self._readable(identified.quarantined))
+            self._stage.drop(identified.dropped)
+            self._stage_bad(self._readable(identified.quarantined))
             self._stage.close()
             duplicates, quarantined_by_key = identified.duplicates, identified.quarantined.num_rows
             later = Tally(failures=identified.failures, warned=identified.warned, stopped=identified.stopped)
             self._stop_or_warn(warnings, later)
             tally.merge(later)
         accepted = tally.rows_read - tally.rows_bad - duplicates - quarantined_by_key
-        self._check_whole(con, accepted, warnings)
+        self._check_whole(accepted, warnings)
         reasons = dict(sorted(tally.failures.items()))
         return Staged(
-            columns=[name for name in self._stage.types if name not in (SOURCE, ROW)],
             rows_read=tally.rows_read,
             rows_accepted=accepted,
             rows_quarantined=tally.rows_bad + quarantined_by_key,
@@ -279,15 +295,14 @@ class Judging:
             )
         warnings += [f"{label}: {count} rows, kept" for label, count in sorted(tally.warned.items())]
 
-    def _check_whole(self, con: duckdb.DuckDBPyConnection, accepted: int, warnings: list[str]) -> None:
-        if not self._stage.parts["good"]:
+    def _check_whole(self, accepted: int, warnings: list[str]) -> None:
+        if not self._stage.has("good"):
             return
         for check in self._dataset.contract.checks:
             found = None
             if isinstance(check, Fresh) and self._dataset.event_time is not None:
-                newest = f"max({quote_name(self._dataset.event_time)}::TIMESTAMPTZ)"
-                query = f"SELECT epoch_us({newest}) FROM ({self._stage.scan('good')})"
-                moment = con.execute(query).fetchall()[0][0]
+                times = self._stage.table("good")[self._dataset.event_time].cast(pa.timestamp("us", tz="UTC"))
+                moment = pc.max(times.cast(pa.int64())).as_py()
                 age = None if moment is None else self._now.timestamp() - moment / 1_000_000
                 if age is None or age > check.within.total_seconds():
                     found = "no event time" if age is None else f"the newest event is {age:.0f} s old"

@@ -21,7 +21,7 @@ from loopwright.core.storage.duck import connect, quote_name, to_arrow
 from loopwright.data.diff import SnapshotDiff, diff_snapshots
 from loopwright.data.files import FilesSource
 from loopwright.data.frame import FrameSource
-from loopwright.data.history import History, latest_rows
+from loopwright.data.history import History, declared_columns, latest_rows
 from loopwright.data.images import has_changed, plan_images
 from loopwright.data.ingest import Ingest, report_of
 from loopwright.data.listing import list_source
@@ -212,7 +212,7 @@ class Lake:
         A text column is found by its text, and given as text.
         """
         snapshot = self.snapshot(name, version=version)
-        texts = self._history.columns(name, "text")
+        texts = declared_columns(self._history.declaration(name), "text")
         if key_column in texts:
             key = text_ref(str(key))
         with connect() as con:

@@ -22,6 +22,8 @@ float, bool, timestamp and string that holds the first batch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 from loopwright.core.errors import DeclarationError
@@ -79,39 +81,87 @@ def present_sql(value: str, kind: pa.DataType, target: str) -> str:
     return f"{value} IS NOT NULL"
 
 
-def cast_sql(value: str, kind: pa.DataType, target: str) -> str:
-    """Return the SQL that reads a raw value as ``target``; it gives null where that cannot be."""
-    text = f"trim({value})"
+@dataclass(frozen=True)
+class Reading:
+    """How a raw value is read as a type: what is computed once, by name, and the value in terms of these."""
+
+    value: str
+    steps: tuple[tuple[str, str], ...] = ()
+
+
+def reading_sql(value: str, kind: pa.DataType, target: str, name: str) -> Reading:
+    """Return the SQL that reads a raw value as ``target``; it gives null where that cannot be.
+
+    DuckDB computes a repeated expression anew inside a CASE, so parts that are used twice are steps, which are columns
+    of an inner query. Its casts to numbers take blanks around a value by themselves; ``trim`` alone takes longer than
+    the cast.
+
+    Args:
+        value: The raw value, a column.
+        kind: Its Arrow type.
+        target: The DuckDB type.
+        name: How the steps' names begin.
+    """
     is_text = pa.types.is_string(kind)
     if target in {"BIGINT", "INTEGER", "SMALLINT", "TINYINT"}:
-        whole = integer_sql(text) if is_text else _whole(value, kind)
-        return f"TRY_CAST({whole} AS {target})"
+        if not is_text:
+            return Reading(_as(_whole(value, kind), target))
+        whole, number = f"{name}_whole", f"{name}_number"
+        exact = f"CASE WHEN {whole}::DOUBLE = {number} AND NOT contains({value}, '_') THEN {whole} END"
+        steps = ((whole, f"TRY_CAST({value} AS BIGINT)"), (number, f"TRY_CAST({value} AS DOUBLE)"))
+        return Reading(_as(exact, target), steps)
     if target in {"DOUBLE", "FLOAT"}:
-        number = number_sql(text) if is_text else f"TRY_CAST({value} AS DOUBLE)"
-        return f"TRY_CAST(CASE WHEN NOT isnan({number}) THEN {number} END AS {target})"
+        number = f"{name}_number"
+        plain = f" AND NOT contains({value}, '_')" if is_text else ""
+        found = f"CASE WHEN NOT isnan({number}){plain} THEN {number} END"
+        as_target = found if target == "DOUBLE" else _as(found, target)
+        return Reading(as_target, ((number, f"TRY_CAST({value} AS DOUBLE)"),))
     if target == "BOOLEAN":
-        word = f"lower({text})" if is_text else f"lower(trim({value}::VARCHAR))"
-        if pa.types.is_boolean(kind):
-            return value
-        if pa.types.is_floating(kind):
-            return f"CASE WHEN {value} = 1 THEN true WHEN {value} = 0 THEN false END"
-        return f"CASE WHEN {word} IN {_TRUE} THEN true WHEN {word} IN {_FALSE} THEN false END"
-    if target == SQL_TYPES["timestamp"]:
-        moment = f"TRY_CAST({text if is_text else value} AS TIMESTAMPTZ)"
-        if not is_text and not pa.types.is_temporal(kind):
-            return "NULL::TIMESTAMPTZ"
-        return f"CASE WHEN isfinite({moment}) THEN {moment} END"
-    if target == "DATE":
-        if not is_text and not pa.types.is_temporal(kind):
-            return "NULL::DATE"
-        if is_text:  # through a timestamp, so that an offset counts
-            return f"CASE WHEN isfinite(TRY_CAST({text} AS TIMESTAMPTZ)) THEN TRY_CAST({text} AS TIMESTAMPTZ)::DATE END"
-        return f"TRY_CAST({value} AS DATE)"
+        return _truth(value, kind, name)
+    if target in {SQL_TYPES["timestamp"], "DATE"}:
+        return _moment(value, kind, target, name)
     if target == "VARCHAR" and pa.types.is_binary(kind):
-        return "NULL::VARCHAR"
+        return Reading("NULL::VARCHAR")
     if is_text and target == "VARCHAR":
-        return value
-    return f"TRY_CAST({value} AS {target})"
+        return Reading(value)
+    return Reading(f"TRY_CAST({value} AS {target})")
+
+
+def _as(value: str, target: str) -> str:
+    return value if target == "BIGINT" else f"TRY_CAST({value} AS {target})"
+
+
+def _truth(value: str, kind: pa.DataType, name: str) -> Reading:
+    if pa.types.is_boolean(kind):
+        return Reading(value)
+    if pa.types.is_floating(kind):
+        return Reading(f"CASE WHEN {value} = 1 THEN true WHEN {value} = 0 THEN false END")
+    word, text = f"{name}_word", value if pa.types.is_string(kind) else f"{value}::VARCHAR"
+    plain = f"CASE WHEN {word} IN {_TRUE} THEN true WHEN {word} IN {_FALSE} THEN false END"
+    return Reading(f"coalesce({plain}, {plain.replace(word, f'trim({word})')})", ((word, f"lower({text})"),))
+
+
+def _moment(value: str, kind: pa.DataType, target: str, name: str) -> Reading:
+    """Read a time; a text is tried without its blanks where it fails with them, and an offset counts for a date too."""
+    if pa.types.is_string(kind):
+        moment = f"{name}_moment"
+        found = f"coalesce(TRY_CAST({value} AS TIMESTAMPTZ), TRY_CAST(trim({value}) AS TIMESTAMPTZ))"
+        day = "::DATE" if target == "DATE" else ""
+        return Reading(f"CASE WHEN isfinite({moment}) THEN {moment}{day} END", ((moment, found),))
+    if not pa.types.is_temporal(kind):
+        return Reading(f"NULL::{target}")
+    if target == "DATE":
+        return Reading(f"TRY_CAST({value} AS DATE)")
+    moment = f"TRY_CAST({value} AS TIMESTAMPTZ)"
+    return Reading(f"CASE WHEN isfinite({moment}) THEN {moment} END")
+
+
+def null_where_missing(kind: pa.DataType, target: str) -> bool:
+    """Tell whether a value that counts as missing is always read as null, so that the null alone tells suspects."""
+    if pa.types.is_string(kind) or pa.types.is_floating(kind):
+        numbers = {"BIGINT", "DOUBLE", "BOOLEAN"}
+        return target in numbers or (pa.types.is_string(kind) and target in {*SQL_TYPES.values()})
+    return True
 
 
 def integer_sql(text: str) -> str:

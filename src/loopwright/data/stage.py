@@ -1,7 +1,9 @@
-"""The folder in which an ingest gathers judged rows before anything is committed, and its manifest.
+"""Where an ingest gathers judged rows before anything is committed: in memory, and beyond a bound in files.
 
-Rows are written as Parquet parts as they are judged, so memory stays bounded; what is to be committed is fixed by the
-manifest before the first commit. An ingest that died is completed from here, with exactly these rows.
+Rows are kept as they will be committed, system columns included, so that committing is one pass over them. The files
+hold Arrow's own form and are mapped into memory, not read; with the manifest, which fixes before the first commit what
+is to be committed, an ingest that died is completed from them. What fitted in memory is gone with the process: such an
+ingest is abandoned and its units are read again, which takes no longer than reading the files would.
 """
 
 from __future__ import annotations
@@ -15,96 +17,161 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from loopwright.core.errors import StoreFullError
-from loopwright.core.storage.duck import quote_name, quote_text
-from loopwright.data.unit import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
 POSITION = "__position"
 SOURCE = "_source"
+COMMIT_ROWS = 131_072
+IN_MEMORY_BYTES = 64 << 20
+_MOMENT = pa.timestamp("us", tz="UTC")
 _MANIFEST = "manifest.json"
+_DROPPED = "dropped.npy"
+_FORMAT = 2  # of the folder; an older one is read as none
+
+
+Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
+Marks = np.ndarray[tuple[int], np.dtype[np.bool_]]
+_NONE: Positions = np.empty(0, dtype=np.int64)
 
 
 class Stage:
-    """Parts of good rows and of quarantined rows, in the order in which they came."""
+    """Good rows and quarantined rows, in the order in which they came."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._writers: dict[str, pq.ParquetWriter] = {}
-        self._schemas: dict[str, pa.Schema] = {}
-        self._count = 0
-        self._position = 0
-        self.parts: dict[str, list[str]] = {}
         self.types: dict[str, pa.DataType] = {}
+        self._kept: dict[str, list[pa.Table]] = {}
+        self._parts: dict[str, list[str]] = {}
+        self._writers: dict[str, pa.ipc.RecordBatchFileWriter] = {}
+        self._schemas: dict[str, pa.Schema] = {}
+        self._dropped = _NONE
+        self._size = self._count = self._position = 0
+        self.is_on_disk = False
         self._forget()
 
     def begin(self) -> None:
-        """Start with an empty folder."""
+        """Start with nothing."""
         self._forget()
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
 
     def add_good(self, rows: pa.Table) -> None:
-        """Write good rows: their columns, ``_source`` and ``_source_row``."""
+        """Take good rows: their columns and the system columns."""
         if rows.num_rows == 0:
             return
         for field in rows.schema:
             self.types.setdefault(field.name, field.type)
         numbers = np.arange(self._position, self._position + rows.num_rows, dtype=np.int64)
         self._position += rows.num_rows
-        self._write("good", rows.append_column(POSITION, pa.array(numbers)))
+        self._add("good", rows.append_column(POSITION, pa.array(numbers)))
 
     def add_bad(self, rows: pa.Table) -> None:
-        """Write quarantined rows: ``_source``, ``_source_row``, ``reasons``, ``raw``."""
+        """Take quarantined rows: ``_source``, ``_source_row``, ``reasons``, ``raw`` and the other system columns."""
         if rows.num_rows:
-            self._write("bad", rows)
+            self._add("bad", rows)
+
+    def drop(self, positions: Positions) -> None:
+        """Leave out good rows, by their positions."""
+        self._dropped = positions
+
+    def has(self, kind: str) -> bool:
+        """Tell whether there are ``good`` or ``bad`` rows."""
+        return bool(self._kept[kind] or self._parts[kind])
 
     def close(self) -> None:
-        """Finish the parts."""
+        """Finish the files, so that the rows in them can be read."""
         with _space(self.folder):
             for writer in self._writers.values():
                 writer.close()
         self._writers.clear()
 
-    def scan(self, kind: str) -> str:
-        """Return the SQL that reads the parts of ``good`` or ``bad`` rows."""
-        files = ", ".join(quote_text(str(self.folder / name)) for name in self.parts[kind])
-        return f"SELECT * FROM read_parquet([{files}], union_by_name = true)"
+    def rows(self, kind: str, *, without: Sequence[str] = ()) -> pa.Table | pa.RecordBatchReader | None:
+        """Return the rows to commit, without those of some sources and the dropped ones; None where there are none.
+
+        They come in their order from memory. From files, all of them are a mapped table and some of them a stream, so
+        that few are in memory at once; the table store then writes blocks of them in any order.
+        """
+        if not self.has(kind):
+            return None
+        table = self.table(kind)
+        kept = None
+        if kind == "good":
+            table = table.drop_columns([POSITION])
+            if len(self._dropped):
+                kept = np.ones(table.num_rows, dtype=np.bool_)
+                kept[self._dropped] = False
+        if kept is not None or without:
+            stream = _filtered(table, kept, without)
+            return stream if self.is_on_disk else stream.read_all().combine_chunks()
+        return table if self.is_on_disk else table.combine_chunks()
+
+    def table(self, kind: str) -> pa.Table:
+        """Return all rows, with their positions, as a table over memory and files."""
+        tables = list(self._kept[kind])
+        paths = (str(self.folder / name) for name in self._parts[kind])
+        tables += [pa.ipc.open_file(pa.memory_map(path)).read_all() for path in paths]
+        return pa.concat_tables(tables, promote_options="default")
 
     def write_manifest(self, content: dict[str, object]) -> None:
-        """Fix what is to be committed; after return it survives the process."""
+        """Fix what is to be committed, where rows are on disk; after return it survives the process."""
+        if not self.is_on_disk:
+            return
         path = self.folder / _MANIFEST
         temporary = path.with_suffix(".part")
         with _space(self.folder), temporary.open("w", encoding="utf-8") as file:
-            json.dump(content | {"parts": self.parts}, file, default=str)
+            np.save(self.folder / _DROPPED, self._dropped)
+            json.dump(content | {"format": _FORMAT, "parts": self._parts}, file, default=str)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
 
     def read_manifest(self) -> dict[str, object] | None:
-        """Return what :meth:`write_manifest` fixed, or None where the folder is gone."""
+        """Return what :meth:`write_manifest` fixed, or None where there is no such folder."""
         try:
             content: dict[str, object] = json.loads((self.folder / _MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        self.parts = content["parts"]  # type: ignore[assignment]
+        if content.get("format") != _FORMAT:
+            return None
+        self._parts = content["parts"]  # type: ignore[assignment]
+        self._dropped = np.load(self.folder / _DROPPED)
+        self.is_on_disk = True
         return content
 
     def remove(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget the rows and delete the folder."""
+        self.begin()
 
     def _forget(self) -> None:
         self._writers.clear()
         self._schemas.clear()
         self.types.clear()
-        self._count = self._position = 0
-        self.parts = {"good": [], "bad": []}
+        self._dropped = _NONE
+        self._size = self._count = self._position = 0
+        self._kept, self._parts = {"good": [], "bad": []}, {"good": [], "bad": []}
+        self.is_on_disk = False
+
+    def _add(self, kind: str, rows: pa.Table) -> None:
+        if self.is_on_disk:
+            self._write(kind, rows)
+            return
+        self._kept[kind].append(rows)
+        self._size += rows.nbytes
+        if self._size <= IN_MEMORY_BYTES:
+            return
+        self.is_on_disk = True
+        with _space(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        held, self._kept = self._kept, {"good": [], "bad": []}
+        for name, tables in held.items():
+            for table in tables:
+                self._write(name, table)
 
     def _write(self, kind: str, rows: pa.Table) -> None:
         with _space(self.folder):
@@ -112,10 +179,10 @@ class Stage:
                 if kind in self._writers:
                     self._writers.pop(kind).close()
                 self._count += 1
-                name = f"{kind}-{self._count:05d}.parquet"
-                self.parts[kind].append(name)
+                name = f"{kind}-{self._count:05d}.arrow"
+                self._parts[kind].append(name)
                 self._schemas[kind] = rows.schema
-                self._writers[kind] = pq.ParquetWriter(self.folder / name, rows.schema, compression="lz4")
+                self._writers[kind] = pa.ipc.new_file(str(self.folder / name), rows.schema)
             self._writers[kind].write_table(rows)
 
 
@@ -132,21 +199,27 @@ def _space(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def good_rows(
-    stage: Stage,
-    columns: Sequence[str],
-    *,
-    refused: Sequence[str],
-    arrived: str,
-    ingest_id: str,
-) -> str:
-    """Return the SQL of the rows to commit, with their system columns; the dropped ones are in ``dropped.parquet``."""
-    listed = ", ".join(quote_name(name) for name in columns)
-    dropped = quote_text(str(stage.folder / "dropped.parquet"))
-    outside = f" AND {SOURCE} NOT IN ({', '.join(quote_text(name) for name in refused)})" if refused else ""
-    known = (stage.folder / "dropped.parquet").exists()
-    kept = f"{POSITION} NOT IN (SELECT position FROM read_parquet({dropped}))" if known else "true"
-    return (
-        f"SELECT {listed}, {SOURCE}, {ROW}, {arrived} AS _arrived_at, {quote_text(ingest_id)} AS _ingest_id "
-        f"FROM ({stage.scan('good')}) WHERE {kept}{outside}"
-    )
+def _filtered(
+    table: pa.Table, kept: np.ndarray[tuple[int], np.dtype[np.bool_]] | None, without: Sequence[str]
+) -> pa.RecordBatchReader:
+    outside = pa.array(list(without), pa.string())
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        first = 0
+        for batch in table.to_batches(COMMIT_ROWS):
+            mask = pa.array(kept[first : first + batch.num_rows]) if kept is not None else None
+            first += batch.num_rows
+            if without:
+                inside = pc.invert(pc.is_in(batch[SOURCE], value_set=outside))
+                mask = inside if mask is None else pc.and_(mask, inside)
+            yield batch.filter(mask)
+
+    return pa.RecordBatchReader.from_batches(table.schema, batches())
+
+
+def with_system_columns(rows: pa.Table, *, arrived: pa.ChunkedArray | datetime, ingest_id: str) -> pa.Table:
+    """Append ``_arrived_at`` and ``_ingest_id`` to rows that have ``_source`` and ``_source_row``."""
+    count = rows.num_rows
+    moments = arrived if isinstance(arrived, pa.ChunkedArray) else pa.repeat(pa.scalar(arrived, _MOMENT), count)
+    rows = rows.append_column("_arrived_at", moments.cast(_MOMENT))
+    return rows.append_column("_ingest_id", pa.repeat(pa.scalar(ingest_id), count))
