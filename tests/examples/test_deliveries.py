@@ -121,6 +121,7 @@ def test_roads_change(tmp_path: Path, city_module: ModuleType) -> None:
         snapshot = workspace.data.snapshot("orders")
         view = loop.views["courier_pace"]
         parity = workspace.features.parity(view, {"orders": snapshot}, labels=[loop.models["eta"].label])
+        assert parity.at == clock.now()  # the tick filled the store, not only the turn
         assert parity.entities > 30
         assert parity.equal, parity.differences[:3]
 
