@@ -33,8 +33,6 @@ _KEYS = {
     ("serving", "host"): "serving_host",
     ("serving", "port"): "serving_port",
     ("serving", "token"): "serving_token",
-    ("engine", "threads"): "engine_threads",
-    ("engine", "memory"): "engine_memory",
     ("training", "memory"): "training_memory",
     ("training", "time"): "training_time",
 }
@@ -71,8 +69,6 @@ class Settings(BaseModel):
     serving_host: str = "127.0.0.1"
     serving_port: int = Field(8642, ge=0, le=65535)
     serving_token: str | None = None
-    engine_threads: int = Field(2, ge=1)
-    engine_memory: str = "4GB"
     training_memory: str = "8GB"
     training_time: str = "6h"
 
@@ -146,10 +142,9 @@ def _check(settings: Settings) -> None:
         url = getattr(settings, name)
         if not url.startswith(known):
             raise _unusable(name, url, f"This version knows {', '.join(known)}")
-    for name in ("engine_memory", "training_memory"):
-        size = getattr(settings, name)
-        if not _SIZE.fullmatch(size.strip()):
-            raise _unusable(name, size, "A size is a number and KB, MB or GB, as in '4GB'")
+    if not _SIZE.fullmatch(settings.training_memory.strip()):
+        rule = "A size is a number and KB, MB or GB, as in '4GB'"
+        raise _unusable("training_memory", settings.training_memory, rule)
     try:
         parse_duration(settings.training_time)
     except DeclarationError as error:

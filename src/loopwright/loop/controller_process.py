@@ -63,6 +63,8 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
                 report = controller.tick()
             except LoopwrightError as error:
                 _log.error("a tick failed; the next one tries again", reason=str(error))
+            except Exception:
+                _log.exception("a tick failed by a fault of ours; the next one tries again")
             else:
                 for signal_seen in report.signals:
                     _log.info("signal", check=signal_seen.check, version=signal_seen.version, value=signal_seen.value)

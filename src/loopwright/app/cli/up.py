@@ -27,7 +27,8 @@ def command(
     deployed = [name for name, model in loop.models.items() if model.online is not None]
     roles = ("server", "controller") if deployed else ("controller",)
     for name in deployed:
-        console.print(f"POST http://{settings.serving_host}:{settings.serving_port}/predict/{name}")
+        port = settings.serving_port or "PORT"  # a free one is taken; `loopwright status` names it
+        console.print(f"POST http://{settings.serving_host}:{port}/predict/{name}")
     console.print("Stop with Ctrl+C; what is in flight is finished first.")
     Supervisor(folder, SystemClock(), console.print, roles=roles, tick_s=tick).run()  # type: ignore[arg-type]
     console.print("Stopped. Nothing is lost; `loopwright up` goes on from here.")
