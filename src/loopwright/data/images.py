@@ -51,11 +51,13 @@ def plan_images(source: FilesSource, project: Path, known: Mapping[str, Known], 
     root = fixed_part(source.pattern)
     matched, orphans = table.match([one.name.removeprefix(root) for one in images])
     chosen: list[tuple[Listed, str, _Row]] = []
+    digests: dict[str, str] = {}  # most label rows are equal to others
     for one in images:
         name = one.name.removeprefix(root)
         row = matched.get(name)
         state = "waiting" if source.labels and row is None and source.unlabelled == "wait" else "read"
-        digest = digest_json(row)
+        content = repr(row)
+        digest = digests.get(content) or digests.setdefault(content, digest_json(row))
         before = known.get(one.name)
         same_file = before is not None and (before.size_bytes, before.modified_ns) == (one.size_bytes, one.modified_ns)
         if before is not None and same_file and before.digest == digest and before.state == state:

@@ -16,7 +16,7 @@ are deleted, and its units are read again; one after 4 is recorded from facts.
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -137,7 +137,7 @@ class Ingest:
             "warnings": staged.warnings,
             "refused": staged.refused,
             "waiting": plan.waiting,
-            "records": [asdict(one) for one in staged.records],
+            "records": [vars(one) for one in staged.records],
         }
         manifest: dict[str, object] = {
             "id": identity,

@@ -231,9 +231,10 @@ class Lake:
         return RowOrigin(name, source, number, arrived_at, ingest_id, made, row)
 
     def _known(self, name: str) -> dict[str, Known]:
+        c = source_units.c
+        query = sa.select(c.name, c.digest, c.size, c.modified_ns, c.rows, c.state).where(c.dataset == name)
         with self._stores.facts.read() as connection:
-            rows = connection.execute(sa.select(source_units).where(source_units.c.dataset == name)).all()
-        return {row.name: Known(row.name, row.digest, row.size, row.modified_ns, row.rows, row.state) for row in rows}
+            return {row[0]: Known(*row) for row in connection.execute(query)}
 
     def _plan(self, dataset: Dataset, ingest: Ingest) -> Plan:
         known = self._known(dataset.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def list_source(description: Mapping[str, object], project: Path) -> list[Listed
     labels = description.get("labels")
     if isinstance(labels, str):
         found += list_files(labels, project)
-    return sorted(set(found))
+    return sorted(set(found), key=_name)
 
 
 def state_digest(description: Mapping[str, object], project: Path) -> str | None:
@@ -60,21 +61,29 @@ def list_files(pattern: str, project: Path, *, images: bool = False) -> list[Lis
     root = os.path.abspath(project)  # noqa: PTH100 - a symlinked project keeps the names its user sees
     found: set[str] = set()
     anchored = os.path.join(root, pattern)  # noqa: PTH118 - as above
-    for match in glob.iglob(anchored, recursive=True) if has_wildcard(pattern) else [anchored]:  # noqa: PTH207
-        if os.path.isdir(match):  # noqa: PTH112
-            if not has_wildcard(pattern):
-                found.update(_walk(match, images=images))
-        else:
-            found.add(match)
+    is_folder_sought = not has_wildcard(pattern)
+    if is_folder_sought and os.path.isdir(anchored):  # noqa: PTH112
+        found.update(_walk(anchored, images=images))
+    else:
+        found.update([anchored] if is_folder_sought else glob.iglob(anchored, recursive=True))  # noqa: PTH207
     listed = []
+    inside, is_plain = root + os.sep, os.path.normpath(anchored) == anchored
     for path in found:
         try:
             status = os.stat(path)  # noqa: PTH116 - a Path object per file doubles the time of a listing
         except FileNotFoundError:
             continue
-        name = os.path.relpath(path, root) if path.startswith(root + os.sep) else path
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        name = path
+        if path.startswith(inside):
+            name = path[len(inside) :] if is_plain else os.path.relpath(path, root)
         listed.append(Listed(name.replace(os.sep, "/"), status.st_size, status.st_mtime_ns))
-    return sorted(listed)
+    return sorted(listed, key=_name)
+
+
+def _name(listed: Listed) -> str:
+    return listed.name
 
 
 def fixed_part(pattern: str) -> str:
