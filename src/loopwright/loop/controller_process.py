@@ -63,7 +63,7 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
                 report = controller.tick()
             except LoopwrightError as error:
                 _log.error("a tick failed; the next one tries again", reason=str(error))
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, the next tick tries again
                 _log.exception("a tick failed by a fault of ours; the next one tries again")
             else:
                 for signal_seen in report.signals:
