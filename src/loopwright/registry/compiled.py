@@ -17,6 +17,7 @@ import numpy as np
 from loopwright.core.errors import InvalidRequestError
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.column_block import ColumnBlock
+from loopwright.registry.one_row import bind_one_row
 from loopwright.registry.rows import column_names, matrix, row_count, scalars
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from loopwright.registry.one_row import OneRow
     from loopwright.registry.rows import Rows
     from loopwright.registry.signature import Signature
 
@@ -112,6 +114,7 @@ class CompiledModel:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.form = form
         self._run = session.run
+        self._options = onnxruntime.RunOptions()  # made once: without it every call makes its own
         self._names = [item.name for item in session.get_outputs()]
         self._tensors = tuple((item, np.dtype(item.dtype)) for item in form.inputs)
         self._known = {t.name: frozenset(t.categories) for t in form.inputs if t.categories is not None}
@@ -127,6 +130,11 @@ class CompiledModel:
             self._names = self._names[1:2]
         else:
             self._names = self._names[:1]
+        self._one_row: OneRow | None = None
+        if form.layout == "matrix":
+            tensor, dtype = self._tensors[0]
+            width = len(self._columns)
+            self._one_row = bind_one_row(session, width, dtype, name=tensor.name, outputs=self._names)
 
     def predict(self, rows: Rows) -> Outputs:
         """Answer n rows.
@@ -135,7 +143,7 @@ class CompiledModel:
             BeyondCompiledForm: When the graph cannot carry one of the rows.
             InvalidRequestError: When a column is missing or of the wrong type.
         """
-        answers = self._run(self._names, self._feed(rows))
+        answers = self._answers(rows)
         if self.form.labels_from == "values":
             return Outputs(self._kind, answers[0].reshape(-1).astype(np.float64))
         classes = cast("NDArray[np.generic]", self._class_array)
@@ -150,6 +158,13 @@ class CompiledModel:
         return Outputs(
             self._kind, labels, answers[1].astype(np.float64) if self._probabilities else None, self._classes
         )
+
+    def _answers(self, rows: Rows) -> list[NDArray[np.generic]]:
+        if self._one_row is not None and isinstance(rows, ColumnBlock) and len(rows.matrix) == 1:
+            answers = self._one_row.run(rows.matrix) if rows.names == self._columns else None
+            if answers is not None:
+                return answers
+        return cast("list[NDArray[np.generic]]", self._run(self._names, self._feed(rows), self._options))
 
     def carries(self, rows: Rows) -> NDArray[np.bool_]:
         """Say row by row whether the graph can carry it, shape (n,)."""
