@@ -5,16 +5,19 @@
     python bench/serving.py --install-peers    # makes bench/.envs/fastapi first
 
 One worker each, the same histogram gradient boosting regressor on 10 features. Ours runs with everything on: feature
-assembly, routing, metrics, and the prediction log on disk. The bare handler is uvicorn, httptools and uvloop around one
-call of the same compiled ONNX graph, and nothing else. FastAPI is written as its documentation writes it: a Pydantic
-model, a data frame, the estimator's own ``predict``. The client is wrk where it is installed, else an asyncio loop.
-Rounds alternate between the servers; the medians and their ratios are printed.
+assembly, routing, metrics, and the prediction log on disk; once more without the log, and once more behind uvicorn
+(through `loopwright.serving.asgi`) in place of our own HTTP connection. The bare handler is uvicorn, httptools and
+uvloop around one call of the same compiled ONNX graph, and nothing else. FastAPI is written as its documentation writes
+it: a Pydantic model, a data frame, the estimator's own ``predict``. The client is wrk where it is installed, else an
+asyncio loop. Rounds alternate between the servers; medians and ratios are printed. ``cpu`` is the server's processor
+time per request: the figure that other work on the machine disturbs least.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -30,7 +33,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PEER = HERE / ".envs" / "fastapi"
-KEYS = ("rps", "p50_ms", "p99_ms")
+KEYS = ("rps", "p50_ms", "p99_ms", "cpu_us")
 NAMES = [f"x{number}" for number in range(10)]
 ROW = {name: 0.1 * position for position, name in enumerate(NAMES)}
 
@@ -88,6 +91,47 @@ def run_ours(folder: Path, port: int) -> None:
 
     stores = open_stores(Settings.load(folder, environ={}))
     serve(stores, RegistrySource(stores), ServerPlan(models={"eta": online()}, port=port, drain_delay_s=0))
+
+
+def run_no_log(folder: Path, port: int) -> None:
+    """Ours with nothing written: no record is built, none encoded, none stored."""
+    from loopwright.serving.call_entry import CallEntry
+
+    def write(entry, version, assignment, _answers, *, route=None):
+        seconds = entry.clock.monotonic() - entry.began
+        entry.log.drop(len(entry.prediction_ids), "off")
+        entry.metrics.request(
+            entry.model, version, route or assignment.route, entry.protocol, 200, seconds, len(entry.prediction_ids)
+        )
+
+    CallEntry.write = write
+    run_ours(folder, port)
+
+
+def run_asgi(folder: Path, port: int) -> None:
+    """Ours behind uvicorn."""
+    import uvicorn
+
+    from loopwright.serving import server
+    from loopwright.serving.asgi import asgi_app
+
+    class Uvicorn:
+        closing = False
+
+        def __init__(self, door) -> None:
+            quiet = {"log_level": "error", "access_log": False, "lifespan": "off", "ws": "none"}
+            self.server = uvicorn.Server(uvicorn.Config(asgi_app(door), http="httptools", loop="uvloop", **quiet))
+            self.server.capture_signals = contextlib.nullcontext
+
+        async def listen(self, sock) -> None:
+            self.task = asyncio.create_task(self.server.serve(sockets=[sock]))
+
+        async def close(self, *, timeout_s: float) -> None:
+            self.server.should_exit = True
+            await asyncio.wait_for(self.task, timeout_s)
+
+    server.HttpServer = Uvicorn
+    run_ours(folder, port)
 
 
 def run_bare(folder: Path, port: int) -> None:
@@ -166,12 +210,17 @@ class Server:
         except OSError:
             return False
 
+    def cpu_s(self) -> float:
+        """Processor time so far, in user and system mode."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
 
 
-def with_wrk(port: int, connections: int, seconds: float, folder: Path) -> dict[str, float]:
+def with_wrk(port: int, connections: int, seconds: int, folder: Path) -> dict[str, float]:
     script = folder / "post.lua"
     script.write_text(
         f"wrk.method='POST'\nwrk.headers['Content-Type']='application/json'\nwrk.body='{json.dumps({'rows': [ROW]})}'\n"
@@ -181,7 +230,7 @@ def with_wrk(port: int, connections: int, seconds: float, folder: Path) -> dict[
             "wrk",
             "-t1",
             f"-c{connections}",
-            f"-d{max(1, round(seconds))}s",
+            f"-d{seconds}s",
             "--latency",
             "-s",
             str(script),
@@ -234,10 +283,17 @@ async def with_asyncio(port: int, connections: int, seconds: float) -> dict[str,
     }
 
 
-def measure(port: int, connections: int, seconds: float, folder: Path) -> dict[str, float]:
+def measure(server: Server, connections: int, seconds: float, folder: Path) -> dict[str, float]:
+    seconds = max(1, round(seconds))
+    before = server.cpu_s()
     if shutil.which("wrk"):
-        return with_wrk(port, connections, seconds, folder)
-    return asyncio.run(with_asyncio(port, connections, seconds))
+        found = with_wrk(server.port, connections, seconds, folder)
+    else:
+        found = asyncio.run(with_asyncio(server.port, connections, seconds))
+    return {**found, "cpu_us": (server.cpu_s() - before) / (found["rps"] * seconds) * 1e6}
+
+
+ROLES = {"ours": run_ours, "bare": run_bare, "no log": run_no_log, "uvicorn": run_asgi}
 
 
 def main() -> None:
@@ -250,7 +306,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     options = parser.parse_args()
     if options.role:
-        {"ours": run_ours, "bare": run_bare}[options.role](options.folder, options.port)
+        ROLES[options.role](options.folder, options.port)
         return
     if options.install_peers and not PEER.exists():
         subprocess.run([sys.executable, "-m", "venv", str(PEER)], check=True)
@@ -258,7 +314,7 @@ def main() -> None:
 
         wanted = ["fastapi", "uvicorn[standard]", "pandas", f"scikit-learn=={sklearn.__version__}"]
         subprocess.run([str(PEER / "bin" / "pip"), "install", "-q", *wanted], check=True)
-    roles = ["ours", "bare"] + (["fastapi"] if (PEER / "bin" / "python").exists() else [])
+    roles = list(ROLES) + (["fastapi"] if (PEER / "bin" / "python").exists() else [])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
@@ -266,31 +322,39 @@ def main() -> None:
         results: dict[tuple[str, int], list[dict[str, float]]] = {}
         try:
             for role, server in servers.items():
-                measure(server.port, 4, 1.0, folder)
+                measure(server, 4, 1.0, folder)
                 print(f"{role:8} ready after {server.ready_s:.2f} s")
             for _ in range(options.rounds):
                 for connections in (1, 32):
                     for role, server in servers.items():
-                        found = measure(server.port, connections, options.seconds, folder)
+                        found = measure(server, connections, options.seconds, folder)
                         results.setdefault((role, connections), []).append(found)
         finally:
             for server in servers.values():
                 server.stop()
     for connections in (1, 32):
         medians = {
-            role: {
-                key: statistics.median(each[key] for each in results[role, connections])
-                for key in ("rps", "p50_ms", "p99_ms")
-            }
+            role: {key: statistics.median(each[key] for each in results[role, connections]) for key in KEYS}
             for role in roles
         }
         print(f"\n{connections} connection(s), one row per request, median of {options.rounds} rounds")
         for role, found in medians.items():
-            rate, half, tail = (found[key] for key in KEYS)
-            print(f"  {role:8} {rate:9.0f} requests/s   p50 {half:7.3f} ms   p99 {tail:7.3f} ms")
-        print(f"  ours / bare handler: {medians['ours']['rps'] / medians['bare']['rps']:.2f}")
-        if "fastapi" in medians:
-            print(f"  ours / FastAPI:      {medians['ours']['rps'] / medians['fastapi']['rps']:.1f}")
+            rate, half, tail, cpu = (found[key] for key in KEYS)
+            print(f"  {role:8} {rate:9.0f} requests/s   p50 {half:7.3f} ms   p99 {tail:7.3f} ms   cpu {cpu:6.1f} µs")
+        ours = medians["ours"]
+        for role, said in (
+            ("bare", "bare handler"),
+            ("fastapi", "FastAPI"),
+            ("no log", "no log"),
+            ("uvicorn", "uvicorn"),
+        ):
+            if role in medians:
+                peer = medians[role]
+                rates, halves, cpus = (
+                    ours["rps"] / peer["rps"],
+                    *(peer[key] / ours[key] for key in ("p50_ms", "cpu_us")),
+                )
+                print(f"  ours / {said:12}  requests/s {rates:5.2f}   p50 {halves:5.2f}   cpu {cpus:5.2f}")
     if "fastapi" not in roles:
         print("\nFastAPI: no environment in bench/.envs/fastapi; run with --install-peers")
 
