@@ -1,11 +1,11 @@
 """The electricity stream ("Elec2"): a loop that retrains by itself, against its own first model frozen at the start.
 
     python bench/elec2.py                       # reads ../shared/data/elec2.parquet
-    python bench/elec2.py --tick-days 1         # the controller looks every day instead of every second day
+    python bench/elec2.py --tick-days 1         # the controller looks every day instead of every third
     python bench/elec2.py --days 300            # only the first 300 days
 
 Prequential: every half-hour's row is predicted by the version that is champion at that moment (one call of the serving
-endpoint per row, logged), and its label comes one day (48 rows) later, as a pushed row of the dataset. Nothing but the
+endpoint per row, logged), and its label is handed over at the first tick at least one day (48 rows) later. Nothing but the
 controller decides when to train: its tick joins labels to predictions, watches realised loss, and begins a turn
 that must beat the champion on sealed rows; a canary then promotes it. The first model learns from the first 60 days;
 accuracy is counted on all days after these, for the loop and for that first model alike.
@@ -176,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--days", type=int, default=944)
-    parser.add_argument("--tick-days", type=int, default=2)
+    parser.add_argument("--tick-days", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
     options = parser.parse_args()
