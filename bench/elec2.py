@@ -4,11 +4,11 @@
     python bench/elec2.py --tick-days 1         # the controller looks every day instead of every third
     python bench/elec2.py --days 300            # only the first 300 days
 
-Prequential: every half-hour's row is predicted by the version that is champion at that moment (one call of the serving
-endpoint per row, logged), and its label is handed over at the first tick at least one day (48 rows) later. Nothing but the
-controller decides when to train: its tick joins labels to predictions, watches realised loss, and begins a turn
-that must beat the champion on sealed rows; a canary then promotes it. The first model learns from the first 60 days;
-accuracy is counted on all days after these, for the loop and for that first model alike.
+Prequential: every half-hour's row is predicted by the version that is champion at that moment (one call of the
+serving endpoint per row, logged), and its label is handed over at the first tick at least one day (48 rows) later.
+Nothing but the controller decides when to train: its tick joins labels to predictions, watches realised loss, and
+begins a turn that must beat the champion on sealed rows; a canary then promotes it. The first model learns from the
+first 60 days; accuracy is counted on all days after these, for the loop and for that first model alike.
 
 Features, the strict convention: `nswprice` (which all but determines the label) and `date` are dropped, and so is any
 past label. What is left: the weekday, the half-hour of the day, the demand of New South Wales, price and demand of
