@@ -16,6 +16,7 @@ import typer
 import typer.main
 
 from loopwright.core.errors import LoopwrightError
+from loopwright.core.openmp import wait_asleep
 from loopwright.core.version import __version__
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     0 done, 1 failed, 2 wrong use, 3 refused (by a gate, a budget, a missing trust), 130 interrupted.
     """
+    wait_asleep()
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in given if not word.startswith("-")), None)
     sys.exit(_guarded(lambda: _dispatch(verb, given)))
