@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
+from loopwright.data.judge import empty_bad
 from loopwright.data.stage import POSITION, SOURCE
 from loopwright.data.unit import ROW
 
@@ -72,7 +73,7 @@ class Identity:
         duplicates = sum(row["n"] for row in rows if row["kind"] == "duplicate")
         return Identified(
             dropped=to_arrow(self._con.sql("SELECT DISTINCT position FROM dropped"))["position"].to_numpy(),
-            quarantined=self._quarantined(),
+            quarantined=self._quarantined() if any(row["kind"] == "bad" for row in rows) else empty_bad(),
             duplicates=duplicates,
             superseding=superseding,
             failures=failures,
@@ -90,6 +91,13 @@ class Identity:
         )
         return found.fetchone() is not None
 
+    def _repeats(self, names: Sequence[str]) -> bool:
+        """Tell whether two staged rows have the same values; far cheaper than putting the rows of each in order."""
+        listed = ", ".join(quote_name(name) for name in names)
+        whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in names)
+        found = self._con.execute(f"SELECT 1 FROM staged WHERE {whole} GROUP BY {listed} HAVING count(*) > 1 LIMIT 1")
+        return found.fetchone() is not None
+
     def _content(self, there: Sequence[str] | None) -> str:
         listed = [
             f"{quote_name(name)}::VARCHAR" if there is None or name in there else "NULL::VARCHAR"
@@ -100,6 +108,8 @@ class Identity:
     def _by_key(self, key: Sequence[str], policy: OnDuplicate) -> int:
         names = ", ".join(quote_name(name) for name in key)
         has_stored = self._meets_stored(key)
+        if not has_stored and not self._repeats(key):
+            return 0
         stored = (
             f"SELECT {names}, any_value({self._content(self._stored)}) AS h, true AS has FROM stored "
             f"SEMI JOIN staged USING ({names}) GROUP BY {names}"
@@ -132,6 +142,8 @@ class Identity:
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in check.columns)
         owner = f"hash({', '.join(quote_name(name) + '::VARCHAR' for name in key)})" if key else POSITION
         there = all(name in self._stored for name in key) and self._meets_stored(check.columns)
+        if not there and not self._repeats(check.columns):
+            return 0
         stored_owner = owner if key else "-1"
         stored = (
             f"SELECT {names}, any_value({stored_owner}) AS owner FROM stored "

@@ -122,7 +122,7 @@ class Judge:
             good = good.append_column(name, batch[name])
         suspects = found["__suspect"]
         if not pc.any(suspects).as_py():
-            return Judged(good, _empty_bad(), {}, {}, {})
+            return Judged(good, empty_bad(), {}, {}, {})
         rows = batch.filter(suspects)
         self._con.register("raw", rows)
         return self._split(good, rows, self._flags(query, names, kinds, rules), rules)
@@ -275,7 +275,7 @@ class Judge:
         stopped = {rules[i].label: n for i, n in broken.items() if rules[i].on_failure == "stop"}
         failing = [index for index in broken if rules[index].on_failure != "warn"]
         if not failing:
-            return Judged(good, _empty_bad(), {}, warned, stopped)
+            return Judged(good, empty_bad(), {}, warned, stopped)
         mask = flags[f"__failed_{failing[0]}"]
         for index in failing[1:]:
             mask = pc.or_(mask, flags[f"__failed_{index}"])
@@ -315,7 +315,8 @@ def _fails(expression: str) -> str:
     return f"NOT TRY(({expression})::BOOLEAN)"
 
 
-def _empty_bad() -> pa.Table:
+def empty_bad() -> pa.Table:
+    """Return a quarantine without rows: ``_source``, ``_source_row``, ``reasons``, ``raw``."""
     return pa.schema(
         [("_source", pa.string()), (ROW, pa.int64()), ("reasons", REASONS_TYPE), ("raw", pa.string())]
     ).empty_table()
