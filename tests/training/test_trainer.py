@@ -157,7 +157,7 @@ def test_a_function_with_other_arguments_is_refused(
 
 
 def test_a_pickle_needs_trust(trainer: Trainer, training_set: Any) -> None:
-    with pytest.raises(UntrustedError, match="trust=True"):
+    with pytest.raises(UntrustedError, match="trust_pickle=True"):
         trainer.train(TrainingJob("m", lambda train: Mean(1.0), training_set))  # type: ignore[arg-type]
 
 

@@ -78,7 +78,7 @@ class Shifted:
 
 
 def test_a_pickle_is_written_and_read_by_explicit_trust_only(tmp_path: Path) -> None:
-    with pytest.raises(UntrustedError, match="trust=True"):
+    with pytest.raises(UntrustedError, match="trust_pickle=True"):
         save_model(Shifted(1.0), tmp_path)
     record = save_model(Shifted(1.0), tmp_path, trust=True)
     assert (record.format, record.trusted_types) == ("pickled", ("pickle",))
