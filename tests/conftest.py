@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,8 @@ from loopwright.core.storage.stores import Stores, open_stores
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-hypothesis.settings.register_profile("loopwright", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure; in CI the same examples each time, so that a change is judged by itself.
+hypothesis.settings.register_profile("loopwright", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("loopwright")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
