@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loopwright.core.durations import parse_duration
 from loopwright.core.errors import DeclarationError, SettingsError
+from loopwright.core.sizes import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,6 @@ _BACKENDS = {
     "engine_url": ("duckdb://",),
     "compute_url": ("local://",),
 }
-_SIZE = re.compile(r"\d+(\.\d+)?\s*(KB|MB|GB)", re.IGNORECASE)
 
 
 class Settings(BaseModel):
@@ -142,13 +141,12 @@ def _check(settings: Settings) -> None:
         url = getattr(settings, name)
         if not url.startswith(known):
             raise _unusable(name, url, f"This version knows {', '.join(known)}")
-    if not _SIZE.fullmatch(settings.training_memory.strip()):
-        rule = "A size is a number and KB, MB or GB, as in '4GB'"
-        raise _unusable("training_memory", settings.training_memory, rule)
-    try:
-        parse_duration(settings.training_time)
-    except DeclarationError as error:
-        raise _unusable("training_time", settings.training_time, error.hint or "It is no duration") from error
+    for name, parse in (("training_memory", parse_size), ("training_time", parse_duration)):
+        value = getattr(settings, name)
+        try:
+            parse(value)
+        except DeclarationError as error:
+            raise _unusable(name, value, error.hint or error.message) from error
 
 
 def _unusable(name: str, value: object, rule: str) -> SettingsError:
