@@ -27,7 +27,8 @@ def parse_size(value: str | int, *, what: str = "size") -> int:
         return value
     match = _SIZE.fullmatch(value)
     if not match:
-        raise DeclarationError(f"{value!r} is not a {what}.", hint="Write a number and B, KB, MB or GB, as in '100KB' or as in '4GB'.")
+        hint = "Write a number and B, KB, MB or GB, such as '100KB', or as in '4GB'."
+        raise DeclarationError(f"{value!r} is not a {what}.", hint=hint)
     return round(float(match[1]) * _UNITS[match[2].upper()])
 
 
