@@ -5,9 +5,10 @@ aliases and releases while it runs, and on SIGTERM says "not ready", finishes wh
 ends.
 
 Measured with ``bench/serving.py`` on a 2-core machine that was busy with other work (gradient boosting, 10 features,
-one row per request, wrk on the same machine): 10,000 requests/s with everything on, at 1 and at 32 connections; 0.60 to
-0.63 of a bare uvicorn handler around the same ONNX graph, and 21 times FastAPI with scikit-learn. A request costs 57 to
-68 µs of processor time, of which the prediction log takes 15; behind uvicorn it costs 80 to 104 µs.
+one row per request, wrk on the same machine, two runs): 10,000 to 13,500 requests/s with everything on; of a bare
+uvicorn handler around the same ONNX graph 0.63 to 0.66 at 1 connection and 0.53 to 0.60 at 32; 21 to 28 times FastAPI
+with scikit-learn. A request costs 64 to 70 µs of processor time, of which the prediction log takes up to 16 at 32
+connections; behind uvicorn it costs 92 to 114 µs.
 """
 
 from __future__ import annotations
