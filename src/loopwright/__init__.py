@@ -28,10 +28,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING
 
 from loopwright.core.version import __version__
 
+TYPE_CHECKING = False  # what type checkers take for true; importing typing for it would double the cost of this file
 if TYPE_CHECKING:
     from loopwright.data.check import expect, fresh, row_count, unique
     from loopwright.data.column import column
