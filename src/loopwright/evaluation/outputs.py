@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OutputKind: TypeAlias = Literal["regression", "binary", "multiclass"]
+_KINDS = get_args(OutputKind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,8 @@ class Outputs:
     classes: tuple[object, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(OutputKind):
-            raise DeclarationError(f"outputs have kind {self.kind!r}; use one of {', '.join(get_args(OutputKind))}")
+        if self.kind not in _KINDS:
+            raise DeclarationError(f"outputs have kind {self.kind!r}; use one of {', '.join(_KINDS)}")
         if self.values.ndim != 1:
             raise DeclarationError(f"outputs need one value per row; the values have shape {self.values.shape}")
         if self.probabilities is None:
