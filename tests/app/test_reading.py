@@ -19,6 +19,7 @@ FIELDS = {
     ("models", "list"): {"id", "model", "version", "aliases", "verdict", "signature", "metrics"},
     ("models", "show", "price"): {"version", "verdict", "lineage"},
     ("models", "compare", "price/1", "price/1"): {"versions", "figures"},
+    ("models", "history", "price"): {"move", "from_version", "to_version", "moved_by", "verdict_id", "override_reason"},
     ("turns", "list"): {"turns", "waiting"},
     ("why", "price/1"): {"subject", "version", "lineage", "sources"},
     ("why", "parcels:p7"): {"subject", "row"},
@@ -92,3 +93,10 @@ def test_predict_prints_json(command: Callable, turned, monkeypatch: pytest.Monk
     lines = turned / "rows.jsonl"
     lines.write_text('{"weight_kg": 3}\n{"weight_kg": 4}\n')
     assert len(json.loads(command("predict", "price/1", str(lines)).out)["predictions"]) == 2
+
+
+def test_a_finished_training_cannot_be_stopped(command: Callable) -> None:
+    (run,) = json.loads(command("runs", "list", "--json").out)
+    said = command("runs", "stop", run["id"])
+    assert said.code == 3
+    assert "is finished already" in said.error

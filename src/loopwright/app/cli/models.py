@@ -142,6 +142,9 @@ def promote(
             console.print(f"{record.id}: {ended.stage if ended else 'no release'}")
             return
         before = workspace.aliases.current(record.model)
+        if before == record.version:
+            console.print(f"{record.id} is champion already.")
+            return
         workspace.aliases.move(
             record.model,
             CHAMPION,
@@ -185,6 +188,35 @@ def archive(
             )
         workspace.registry.archive(record)
     console.print(f"{record.id} is archived")
+
+
+@app.command()
+def history(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    alias: Annotated[str, typer.Option(help="The alias.")] = CHAMPION,
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Show the audit trail of an alias: every move, who made it, and what allowed it."""
+    with opened(project) as (_, workspace):
+        workspace.registry.get(model)
+        moves = workspace.aliases.history(model, alias)
+    if as_json:
+        print_json(moves)
+        return
+    rows = [
+        [
+            move.move,
+            move.moved_at,
+            "none" if move.from_version is None else f"{model}/{move.from_version}",
+            "none" if move.to_version is None else f"{model}/{move.to_version}",
+            move.moved_by,
+            f"override: {move.override_reason}" if move.override_reason and not move.rollback else "",
+            move.verdict_id or (f"rolled back: {move.override_reason}" if move.rollback else ""),
+        ]
+        for move in moves
+    ]
+    console.print(table(f"{alias} of {model}", ["move", "at", "from", "to", "by", "override", "verdict"], rows))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.project import known_model, opened
 from loopwright.core.durations import format_duration
+from loopwright.core.errors import RefusedError
 from loopwright.training.run_comparison import compare_runs
 
 app = typer.Typer(no_args_is_help=True)
@@ -94,6 +95,20 @@ def log(
     """Print what a training printed."""
     with opened(project) as (_, workspace):
         typer.echo(workspace.runs.log_text(run))
+
+
+@app.command()
+def stop(
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+) -> None:
+    """Stop a training that runs on this machine; the turn it belongs to fails, and the next one trains again."""
+    with opened(project) as (_, workspace):
+        record = workspace.runs.get(run)
+        if record.status != "running":
+            raise RefusedError(f"The run {record.id} is {record.status} already.", hint="Nothing is left to stop.")
+        workspace.training.stop(record.id)
+    console.print(f"{record.id} is asked to stop")
 
 
 @app.command()

@@ -68,7 +68,7 @@ def _show_model(model: ModelStatus) -> None:
     if figures.coverage:
         newest = figures.coverage[-1]
         console.print(f"  labels:   {newest.share:.0%} of the newest day's predictions have one")
-    drifted = [window for window in figures.drift if window.get("drifted")]
+    drifted = [window for window in figures.drift if window.get("alarm")]
     console.print(f"  data:     {len(figures.drift)} drift windows on record, {len(drifted)} of them drifted")
     for number in figures.kpis:
         console.print(f"  business: {number.name} {number.value:.4g}")
