@@ -6,7 +6,7 @@ ends.
 
 Measured with ``bench/serving.py`` on a 2-core machine that was busy with other work (gradient boosting, 10 features,
 one row per request, wrk on the same machine, two runs): 10,000 to 13,500 requests/s with everything on; of a bare
-uvicorn handler around the same ONNX graph 0.63 to 0.66 at 1 connection and 0.53 to 0.60 at 32; 21 to 28 times FastAPI
+uvicorn handler around the same ONNX graph 0.63 to 0.66 at 1 connection and 0.49 to 0.60 at 32; 21 to 28 times FastAPI
 with scikit-learn. A request costs 64 to 70 µs of processor time, of which the prediction log takes up to 16 at 32
 connections; behind uvicorn it costs 92 to 114 µs.
 """
