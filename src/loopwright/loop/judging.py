@@ -56,7 +56,8 @@ def judge_candidate(
             return _undecided(version, present, challenger)
     verdict = workspace.evaluation.verdict(model.gates, challenger, against, holdout)
     metrics = {name: estimate.value for name, estimate in challenger.metrics.items()}
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    beside = {} if against is None else {n: f" (champion {e.value:.4g})" for n, e in against.metrics.items()}
+    shown = ", ".join(f"{name} {value:.4g}{beside.get(name, '')}" for name, value in metrics.items())
     return {
         "verdict": verdict.outcome,
         "verdict_id": verdict.id,
