@@ -9,7 +9,7 @@ import numpy as np
 from loopwright.core.errors import FailedError
 from loopwright.registry.golden import rows_of
 from loopwright.serving.endpoint import Slot
-from loopwright.serving.predictor import Predictor
+from loopwright.serving.predictor import Predictor, rows_taken
 
 if TYPE_CHECKING:
     from loopwright.core.clock import Clock
@@ -93,10 +93,11 @@ def _inline_rows(loaded: ServableModel, golden: Golden, clock: Clock) -> int:
 
 def _seconds(loaded: ServableModel, golden: Golden, rows: int, clock: Clock) -> float:
     """Return the shortest time of a call of so many golden rows: what the others have on top is the machine's."""
-    stored = rows_of(golden.table.slice(0, rows), loaded.signature.inputs)
+    fields = loaded.signature.inputs
+    stored = rows_of(golden.table.slice(0, rows), fields)
     sample: Rows = stored
-    if loaded.form == "onnx" and not isinstance(stored, np.ndarray):
-        sample = {name: stored[name].to_numpy() for name in stored.columns}
+    if not isinstance(stored, np.ndarray) and rows_taken(fields, loaded.form) != "training":
+        sample = {field.name: stored[field.name].to_numpy() for field in fields}
     times = []
     for _ in range(_TIMED_CALLS):
         began = clock.monotonic()

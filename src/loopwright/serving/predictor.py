@@ -110,7 +110,7 @@ class Predictor:
         self.version = int(self.version_id.rpartition("/")[2])
         self._online = online
         self._clock = clock
-        self._takes = _rows_taken(loaded.assembly.fields, loaded.form)
+        self._takes = rows_taken(loaded.assembly.fields, loaded.form)
 
     @property
     def inputs(self) -> tuple[RequestField, ...]:
@@ -165,7 +165,7 @@ class Predictor:
         return columns
 
 
-def _rows_taken(fields: Sequence[Field], form: Form) -> RowsTaken:
+def rows_taken(fields: Sequence[Field], form: Form) -> RowsTaken:
     """Return the cheapest form of the rows that is exactly what the model knows from training.
 
     The native form gets what training gave it. A compiled one takes plain columns, which spares a data frame per
