@@ -201,6 +201,7 @@ class Evaluator:
         holdout: Holdout,
         *,
         cluster: str | None = None,
+        unasked: str = "",
     ) -> Verdict:
         """Apply the gates to a challenger, and record the outcome.
 
@@ -210,10 +211,11 @@ class Evaluator:
             champion: The evaluation of the model in service on the same holdout; None for a first model.
             holdout: The rows of both.
             cluster: As in the request.
+            unasked: Why the model in service could not be asked about these rows; gates that compare with it then lack
+                evidence.
         """
-        question = digest_json(
-            [challenger.id, None if champion is None else champion.id, [gate_to_json(gate) for gate in gates], cluster]
-        )
+        asked_of = unasked or (None if champion is None else champion.id)
+        question = digest_json([challenger.id, asked_of, [gate_to_json(gate) for gate in gates], cluster])
         recorded = self.records.verdict(question)
         if recorded is not None:
             return recorded
@@ -227,7 +229,7 @@ class Evaluator:
         if champion is not None:
             asked = [gate.metric for gate in gates if isinstance(gate, BeatsChampion | NoWorseThanChampion)]
             comparisons = self.compare(challenger, champion, holdout, list(dict.fromkeys(asked)), cluster=cluster)
-        rules = tuple(judge(gate, challenger.metrics, challenger.slices, comparisons) for gate in gates)
+        rules = tuple(judge(gate, challenger.metrics, challenger.slices, comparisons, unasked) for gate in gates)
         verdict = Verdict(
             id=self._stores.ids.new(),
             subject=challenger.subject,

@@ -30,6 +30,7 @@ def judge(
     metrics: Mapping[str, Estimate],
     slices: Sequence[SliceResult],
     comparisons: Mapping[str, Comparison] | None,
+    unasked: str = "",
 ) -> RuleResult:
     """Apply one gate.
 
@@ -37,9 +38,12 @@ def judge(
         gate: The rule.
         metrics: The challenger's metrics by name.
         slices: The challenger's slices; those of the gate's column and metric are read.
-        comparisons: Paired comparisons with the champion by metric; None when there is no champion.
+        comparisons: Paired comparisons with the champion by metric; None when no champion was asked.
+        unasked: Why there is a champion and it could not be asked.
     """
     match gate:
+        case BeatsChampion() | NoWorseThanChampion() if unasked:
+            return RuleResult(str(gate), "not_enough_evidence", unasked)
         case BeatsChampion() | NoWorseThanChampion():
             return _against_champion(gate, metrics, comparisons)
         case AtMost() | AtLeast():

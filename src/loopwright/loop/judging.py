@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from loopwright.evaluation.evaluator import EvaluationRequest
-from loopwright.evaluation.gate import BeatsChampion, NoWorseThanChampion
 from loopwright.evaluation.holdout import open_holdout
 from loopwright.evaluation.outputs_file import outputs_from_bytes
 from loopwright.monitoring.reference import ReferenceProfiles, freeze
@@ -15,8 +14,11 @@ from loopwright.monitoring.reference import ReferenceProfiles, freeze
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loopwright.core.ref import Ref
+    from loopwright.core.storage.stores import Stores
     from loopwright.evaluation.evaluation import Evaluation
     from loopwright.evaluation.holdout import Holdout
+    from loopwright.features.field import Field
     from loopwright.features.training_set import TrainingSetRecord
     from loopwright.loop.model import ModelDeclaration
     from loopwright.loop.turn_log import Output
@@ -36,8 +38,9 @@ def judge_candidate(
 ) -> Output:
     """Evaluate a version, compare it with the champion on the same rows, and record the verdict and its reference.
 
-    A champion that takes other inputs than these rows have cannot be asked; where a gate compares with it, the outcome
-    is then not enough evidence, and a person decides with an override.
+    The champion is asked with the inputs that it was trained on, as far as these rows have them. Where they lack one,
+    or it is made by other code now, the champion cannot be asked; a gate that compares with it then has not enough
+    evidence, and a person decides with an override.
     """
     stores = workspace.stores
     holdout = open_holdout(
@@ -46,18 +49,29 @@ def judge_candidate(
     report(f"asking {version.id} about {len(holdout):,} sealed rows")
     challenger = _evaluate(workspace, model, holdout, version)
     _freeze_reference(workspace, version, record, holdout, challenger)
-    against = None
+    against, unasked = None, ""
     if champion is not None:
         present = workspace.registry.get(model.name, champion)
-        if present.signature.inputs == version.signature.inputs:
+        lacking = _lacking(stores, present, record)
+        if lacking:
+            unasked = (
+                f"The champion {present.id} cannot be asked about these rows: it takes {', '.join(lacking)}, "
+                "which they do not have, or have by another definition."
+            )
+        else:
             report(f"asking the champion {present.id} about the same rows")
-            against = _evaluate(workspace, model, holdout, present)
-        elif any(isinstance(gate, BeatsChampion | NoWorseThanChampion) for gate in model.gates):
-            return _undecided(version, present, challenger)
-    verdict = workspace.evaluation.verdict(model.gates, challenger, against, holdout)
+            rows = open_holdout(
+                record.holdout_path(stores),
+                present.signature.inputs,
+                record.label_field,
+                digest=record.holdout_digest,
+            )
+            against = _evaluate(workspace, model, rows, present)
+    verdict = workspace.evaluation.verdict(model.gates, challenger, against, holdout, unasked=unasked)
     metrics = {name: estimate.value for name, estimate in challenger.metrics.items()}
     beside = {} if against is None else {n: f" (champion {e.value:.4g})" for n, e in against.metrics.items()}
     shown = ", ".join(f"{name} {value:.4g}{beside.get(name, '')}" for name, value in metrics.items())
+    outcome = verdict.outcome.replace("_", " ")
     return {
         "verdict": verdict.outcome,
         "verdict_id": verdict.id,
@@ -65,7 +79,7 @@ def judge_candidate(
         "champion": None if against is None else {name: e.value for name, e in against.metrics.items()},
         "rules": [{"rule": r.rule, "outcome": r.outcome, "reason": r.reason} for r in verdict.rules],
         "rows": len(holdout),
-        "summary": f"{verdict.outcome}: {shown} on {len(holdout):,} sealed rows",
+        "summary": f"{outcome}: {shown} on {len(holdout):,} sealed rows",
     }
 
 
@@ -105,16 +119,29 @@ def _freeze_reference(
         )
 
 
-def _undecided(version: ModelVersion, champion: ModelVersion, evaluation: Evaluation) -> Output:
-    reason = (
-        f"the champion {champion.id} takes other inputs than {version.id}, so they cannot be compared on the same rows"
-    )
-    return {
-        "verdict": "not_enough_evidence",
-        "verdict_id": "",
-        "metrics": {name: estimate.value for name, estimate in evaluation.metrics.items()},
-        "champion": None,
-        "rules": [{"rule": "beats the champion", "outcome": "not_enough_evidence", "reason": reason}],
-        "rows": evaluation.rows,
-        "summary": f"not enough evidence: {reason}",
-    }
+def _lacking(stores: Stores, champion: ModelVersion, record: TrainingSetRecord) -> list[str]:
+    """Name the champion's inputs that a training set does not have as the champion knows them.
+
+    Categories may differ: each model reads them by its own. What a view or a transform makes must come from the same
+    definition, which the lineage of both training sets tells.
+    """
+    there = {field.name: _kind(field) for field in record.feature_fields}
+    then, now = (_definitions(stores, ref) for ref in (champion.training_set, record.ref))
+    return [
+        field.name
+        for field in champion.signature.inputs
+        if there.get(field.name) != _kind(field)
+        or (field.origin in ("view", "transform") and then.get((field.origin, field.source)) is None)
+        or then.get((field.origin, field.source)) != now.get((field.origin, field.source))
+    ]
+
+
+def _kind(field: Field) -> tuple[object, ...]:
+    return field.dtype, field.shape, field.origin, field.source
+
+
+def _definitions(stores: Stores, training_set: Ref) -> dict[tuple[str, str], str]:
+    """Return the versions of the views and transforms that a training set was made with, by kind and name."""
+    made_from = [edge.source for edge in stores.lineage.ancestors(training_set, depth=1)]
+    named = [(ref.kind, ref.id.rpartition("@")) for ref in made_from if ref.kind in ("view", "transform")]
+    return {(kind, name): version for kind, (name, _, version) in named}
