@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -70,6 +71,19 @@ def test_doubled_loss_pages_within_a_few_hundred_labels_with_its_evidence(stores
     assert page.evidence["current"]["low"] > 0.1
     assert 0 < page.evidence["rows_since_change"] <= rows + 100
     assert page.evidence["reference"]["rows"] == 2000
+
+
+def test_an_alarm_says_what_was_known_at_its_row_however_late_one_looks(stores, served, watched, look):
+    model = watched()
+    for rows, error in ((40, 0.0), (80, 1.0), (70, 0.0)):
+        answer(stores, served, rows, error)
+        served.clock.advance(timedelta(minutes=1))
+    (signal,) = look(model)
+    assert 40 < signal.rows < 120
+    assert signal.evidence["rows_since_change"] == signal.rows - 40
+    assert signal.evidence["current"]["rows"] == signal.rows - 40
+    assert signal.value == 1.0
+    assert signal.value > signal.threshold
 
 
 def test_the_state_does_not_depend_on_how_often_one_looks(stores, served, watched, look):

@@ -147,7 +147,7 @@ class LossMonitor:
         champion: bool,
     ) -> tuple[LossState, list[Signal]]:
         reference, losses, times = profile.loss, part.losses, part.arrived_at
-        harm, change_row, change_at = follow_change(state, reference, part)
+        harm, change_row, change_at = follow_change(state, reference, part)  # as of the last row
         detectors: dict[Severity, EDetector] = {}
         alarms: dict[Severity, int] = {}
         for severity, detector in state.detectors.items():
@@ -162,8 +162,11 @@ class LossMonitor:
         found: list[Signal] = []
         if champion and alarms:
             worst: Severity = "page" if "page" in alarms else "ticket"
-            seen = _Seen(worst, alarms[worst], times[-1], change_row, change_at)
-            found = self._alarm(connection, watched, profile, estimate, detectors[worst], seen)
+            until = alarms[worst] - state.rows  # what is said is what was known at the alarm, however late one looks
+            _, risen_row, risen_at = follow_change(state, reference, part.part(0, until))
+            seen = _Seen(worst, alarms[worst], times[until - 1], risen_row, risen_at)
+            since_change = np.array((*state.open_losses, *losses[:until])[risen_row - alarms[worst] :])
+            found = self._alarm(connection, watched, profile, MeanLoss.of(since_change), detectors[worst], seen)
         full = len(window) >= watched.monitoring.loss.window_rows
         if full:
             values: dict[str, object] = {
