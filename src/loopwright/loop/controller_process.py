@@ -53,9 +53,11 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
     """Tick until SIGTERM, or until the parent process ends."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, signal.SIG_DFL)  # one that waits for the lock has nothing to finish
     with Workspace.open(project) as workspace, FileLock(workspace.stores.local / "controller.lock").hold():
         # a second controller waits for the lock, and takes over when this one dies
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         turns = TurnProcess(project)
         controller = Controller(load_loop(project), workspace, turns)
         while not stop.is_set() and os.getppid() == parent_pid:

@@ -265,7 +265,8 @@ def _bind(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise SettingsError(f"Cannot listen on {host}:{port} ({error.strerror}).", hint="Take another port.") from error
+        hint = "Is this project up already? If not, set another [serving] port in loopwright.toml."
+        raise SettingsError(f"Cannot listen on {host}:{port} ({error.strerror}).", hint=hint) from error
     return sock
 
 
