@@ -75,6 +75,8 @@ def slice_masks(values: Sequence[object] | NDArray[np.generic]) -> dict[str, NDA
 
     >>> {name: int(mask.sum()) for name, mask in slice_masks(["a", "b", "a", None]).items()}
     {'a': 2, 'b': 1, 'missing': 1}
+    >>> list(slice_masks([0, 1, None, 2.5]))
+    ['0', '1', '2.5', 'missing']
     """
     array = np.asarray(values)
     if array.dtype.kind == "O":
@@ -87,7 +89,7 @@ def slice_masks(values: Sequence[object] | NDArray[np.generic]) -> dict[str, NDA
         index = bins.index(array)
         return {name: index == i for i, name in enumerate(bins.cells) if np.any(index == i)}
     missing = np.array([value is None or value != value for value in array.tolist()], dtype=bool)
-    names = np.array([str(value) for value in array.tolist()], dtype=np.str_)
+    names = np.array([_name(value) for value in array.tolist()], dtype=np.str_)
     kept = freeze_category([None if gone else name for name, gone in zip(names, missing, strict=True)], top=MOST_SLICES)
     masks = {name: (names == name) & ~missing for name in kept.categories}
     other = ~missing & ~np.isin(names, kept.categories)
@@ -95,6 +97,10 @@ def slice_masks(values: Sequence[object] | NDArray[np.generic]) -> dict[str, NDA
         if mask.any():
             masks[name] = mask | masks[name] if name in masks else mask
     return masks
+
+
+def _name(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def evaluate_slices(

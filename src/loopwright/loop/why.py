@@ -61,7 +61,8 @@ class Why:
                 yield f"{edge.relation.replace('_', ' ')} {edge.source.kind} {_short(edge.source.id)}"
         if self.sources:
             more = " …" if len(self.sources) > _NAMED else ""
-            yield f"trained on rows of {len(self.sources):,} files: {', '.join(self.sources[:_NAMED])}{more}"
+            files = "1 file" if len(self.sources) == 1 else f"{len(self.sources):,} files"
+            yield f"trained on rows of {files}: {', '.join(self.sources[:_NAMED])}{more}"
         if self.row is not None:
             yield (
                 f"row {self.row.source_row} of {self.row.source}, in {self.row.snapshot.ref}, "
