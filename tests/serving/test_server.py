@@ -134,7 +134,9 @@ def check_refusals(server) -> None:
     """Every bad request gets one JSON object that says what is wrong, and no traceback."""
     table = [
         ("POST", "/predict/none", b"{}", {}, 404, "no model 'none'"),
-        ("GET", "/predict/nonce", b"", {}, 400, "use POST"),
+        ("GET", "/predict/nonce", b"", {}, 405, "Use POST"),
+        ("POST", "/predict", b'{"x":1}', {}, 404, "/predict/nonce"),
+        ("POST", "/predict/nonce", b'{"columns":{"x":[1]}}', {}, 400, "'columns' needs the rows beside it"),
         ("GET", "/nothing", b"", {}, 404, "nothing at /nothing"),
         ("GET", "/v2/models/nonce/nothing", b"", {}, 404, "nothing at"),
         ("POST", "/predict/nonce", b"{", {}, 400, "not valid JSON"),
@@ -157,6 +159,7 @@ def check_refusals(server) -> None:
         ("POST", "/outcomes/nonce", b'{"value":1}', {}, 400, "prediction_id"),
         ("POST", "/outcomes/nonce", b'{"prediction_id":"p","value":null}', {}, 400, "needs a 'value'"),
         ("POST", "/outcomes/nonce", b'{"prediction_id":"p","value":1,"observed_at":"now"}', {}, 400, "ISO time"),
+        ("POST", "/outcomes/nonce", b'{"prediction_id":"p","value":"many"}', {}, 400, "must be a number"),
         ("POST", "/outcomes/nonce", b"[]", {}, 400, "no outcomes"),
     ]
     for method, path, body, headers, status, said in table:
@@ -164,6 +167,9 @@ def check_refusals(server) -> None:
         assert answer.status_code == status, (path, body[:50], answer.text)
         assert said in answer.json()["error"], (path, body[:50], answer.text)
         assert "Traceback" not in answer.text
+    assert server.client.get("/predict/nonce").headers["allow"] == "POST"
+    wrong = server.client.post("/predict/nonce", json={"rows": [{"x": 1}, {"x": "far"}]}).json()
+    assert (wrong["field"], wrong["row"]) == ("x", 1)
     slow = server.client.post("/predict/nonce", json={"x": 5400}, headers={"x-request-timeout-ms": "50"})
     assert slow.status_code in (200, 504)
     torn = server.client.post("/predict/nonce", content=(part for part in [b'{"x":', b"1}"]))

@@ -33,6 +33,7 @@
         ├── InvalidRequestError       400
         ├── UnauthorizedRequestError  401
         ├── NotFoundRequestError      404
+        ├── WrongMethodError          405
         ├── TooLargeError             413
         ├── OverloadedError           429
         ├── ModelFailedError          500
@@ -222,10 +223,22 @@ class RequestError(LoopwrightError):
 
 
 class InvalidRequestError(RequestError):
-    """The request breaks the model's signature or the protocol."""
+    """The request breaks the model's signature or the protocol.
+
+    Attributes:
+        field: Name of the field that is wrong, or None.
+        row: 0-based number of its row, or None.
+    """
 
     exit_code = 2
     status = 400
+
+    def __init__(
+        self, message: str, *, field: str | None = None, row: int | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.field = field
+        self.row = row
 
 
 class UnauthorizedRequestError(RequestError):
@@ -238,6 +251,16 @@ class NotFoundRequestError(RequestError):
     """No such model, version or route."""
 
     status = 404
+
+
+class WrongMethodError(RequestError):
+    """The route exists and takes other methods: ``allowed``."""
+
+    status = 405
+
+    def __init__(self, message: str, *, allowed: tuple[str, ...], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.allowed = allowed
 
 
 class TooLargeError(RequestError):

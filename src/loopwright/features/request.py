@@ -118,7 +118,7 @@ def _numbers(values: list[object], field: RequestField, *, whole: bool) -> Array
         return np.array(cast("Any", values), dtype=np.int64 if whole and kinds == {int} else np.float64)
     except OverflowError as error:
         raise InvalidRequestError(
-            f"Field '{field.name}': a number is too large.", hint="Send numbers within 64 bits."
+            f"Field '{field.name}': a number is too large.", field=field.name, hint="Send numbers within 64 bits."
         ) from error
 
 
@@ -169,6 +169,8 @@ def _missing(rows: Sequence[Row], field: RequestField) -> NoReturn:
             state = "is null" if value is None else "is missing"
             raise InvalidRequestError(
                 f"Row {index}: the field '{field.name}' {state}; expected {_EXPECTED[field.type]}.",
+                field=field.name,
+                row=index,
                 hint="Send it, or declare the column with required=False.",
             )
     raise AssertionError("a missing value was seen and not found")
@@ -179,4 +181,6 @@ def _wrong(index: int, field: RequestField, value: object) -> NoReturn:
     shown = shown if len(shown) <= 80 else shown[:77] + "…"
     raise InvalidRequestError(
         f"Row {index}: the field '{field.name}' must be {_EXPECTED[field.type]}, got {type(value).__name__} {shown}.",
+        field=field.name,
+        row=index,
     )

@@ -9,7 +9,13 @@ from urllib.parse import unquote
 import httptools
 import msgspec
 
-from loopwright.core.errors import InvalidRequestError, OverloadedError, RequestError, TooLargeError
+from loopwright.core.errors import (
+    InvalidRequestError,
+    OverloadedError,
+    RequestError,
+    TooLargeError,
+    WrongMethodError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,19 +28,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class BadFieldError(InvalidRequestError):
-    """One field of one row is wrong; carries which.
-
-    Attributes:
-        field: Name of the field, or None.
-        row: 0-based number of the row, or None.
-    """
-
-    def __init__(
-        self, message: str, *, field: str | None = None, row: int | None = None, hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.field = field
-        self.row = row
+    """One field of the body, or of one of its rows, is wrong."""
 
 
 class HttpRequest:
@@ -111,6 +105,8 @@ def error_response(error: RequestError, *, request_id: str | None = None) -> Htt
     if request_id is not None:
         document["request_id"] = request_id
         headers.append((b"x-request-id", request_id.encode("latin-1", "replace")))
+    if isinstance(error, WrongMethodError):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, OverloadedError):
         document["retry_after_ms"] = int(error.retry_after_s * 1000)
         headers.append((b"retry-after", str(max(1, round(error.retry_after_s))).encode()))

@@ -19,10 +19,11 @@ from loopwright.serving.http_message import BadFieldError, HttpResponse, decode_
 from loopwright.serving.rows_body import MAX_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
     from concurrent.futures import Executor
 
     from loopwright.core.storage.events import EventLog
+    from loopwright.serving.endpoint import Endpoint
     from loopwright.serving.metrics import ServingMetrics
 
 _encode = msgspec.json.Encoder().encode
@@ -37,7 +38,7 @@ class OutcomesDoor:
     """Take outcomes for the models of one server."""
 
     def __init__(
-        self, events: EventLog, *, models: Collection[str], executor: Executor, metrics: ServingMetrics
+        self, events: EventLog, *, models: Mapping[str, Endpoint], executor: Executor, metrics: ServingMetrics
     ) -> None:
         self._events = events
         self._models = models
@@ -52,11 +53,14 @@ class OutcomesDoor:
             body: ``{"outcomes": [{"prediction_id": …, "value": …}]}``, a bare list of these, or one of them.
 
         Raises:
-            InvalidRequestError: When an outcome lacks its id or its value; nothing was stored.
+            InvalidRequestError: When an outcome lacks its id or its value, or the value is no number where the model
+                answers numbers; nothing was stored.
         """
         document = decode_json(body)
         target = self._model(model.strip("/"), document)
-        events = [_event(item, number) for number, item in enumerate(_items(document))]
+        active = self._models[target].active
+        numbers = active is not None and active.champion.predictor.loaded.signature.output.kind == "regression"
+        events = [_event(item, number, numbers=numbers) for number, item in enumerate(_items(document))]
         if not events:
             raise InvalidRequestError("There are no outcomes.", hint='Send {"prediction_id": …, "value": …}.')
         if len(events) > MAX_ROWS:
@@ -89,7 +93,7 @@ def _items(document: object) -> list[object]:
     return [document]
 
 
-def _event(item: object, number: int) -> Event:
+def _event(item: object, number: int, *, numbers: bool) -> Event:
     if not isinstance(item, dict):
         raise BadFieldError(f"Outcome {number} must be an object.", row=number)
     prediction_id, value, observed_at = item.get("prediction_id"), item.get("value"), item.get("observed_at")
@@ -97,6 +101,9 @@ def _event(item: object, number: int) -> Event:
         raise BadFieldError(f"Outcome {number} needs a 'prediction_id'.", field="prediction_id", row=number)
     if not isinstance(value, bool | int | float | str):
         raise BadFieldError(f"Outcome {number} needs a 'value': a number or a class.", field="value", row=number)
+    if numbers and isinstance(value, bool | str):
+        message = f"Outcome {number}: the 'value' must be a number, as the model's answers are."
+        raise BadFieldError(message, field="value", row=number)
     if observed_at is not None:
         try:
             moment = datetime.fromisoformat(str(observed_at))

@@ -20,10 +20,10 @@ from loopwright.core.errors import (
     NotReadyError,
     RequestError,
     UnauthorizedRequestError,
+    WrongMethodError,
 )
 from loopwright.serving.endpoint import InferenceCall, Served
 from loopwright.serving.http_message import (
-    BadFieldError,
     HttpResponse,
     decode_json,
     error_response,
@@ -141,6 +141,9 @@ class RestDoor:
         if path.startswith("/predict/"):
             _only(request, "POST")
             return self._predict(self._endpoint(path[9:]), request, given)
+        if path == "/predict":
+            known = ", ".join(f"/predict/{name}" for name in sorted(self._endpoints))
+            raise NotFoundRequestError("The path does not say which model is asked.", hint=f"Served: {known}.")
         if path.startswith("/v2/models/"):
             return self._model(request, given, path[11:].strip("/").split("/"))
         if path == "/outcomes" or path.startswith("/outcomes/"):
@@ -287,7 +290,7 @@ def _headers(served: Served) -> list[tuple[bytes, bytes]]:
 
 def _only(request: HttpRequest, *methods: str) -> None:
     if request.method not in methods:
-        raise BadFieldError(f"{request.method} is not possible here; use {' or '.join(methods)}.", field="method")
+        raise WrongMethodError(f"{request.method} is not possible here.", allowed=methods, hint=f"Use {methods[0]}.")
 
 
 def _protocol(path: str) -> str:

@@ -94,6 +94,9 @@ def _from_json(document: object, inputs: Sequence[RequestField]) -> RowsBody:
         if not isinstance(data, list):
             raise BadFieldError(f"'data' must be a list of rows, got {_name_of(data)}.", field="data")
         return RowsBody(_listed(data, columns), _keys(document))
+    if "columns" in document and all(field.name != "columns" for field in inputs):
+        hint = 'Send {"columns": ["a"], "data": [[1], [2]]}.'
+        raise BadFieldError("'columns' needs the rows beside it.", field="data", hint=hint)
     return RowsBody([document])
 
 
