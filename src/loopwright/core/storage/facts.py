@@ -132,7 +132,8 @@ class Facts:
         """Insert the rows whose primary or unique key is not there yet, and return how many were."""
         statement = self._insert(table).on_conflict_do_nothing()
         if not self._is_sqlite:
-            return sum(connection.execute(statement, row).rowcount for row in rows)
+            counted = statement.returning(*table.primary_key)  # the driver does not say how many were inserted
+            return sum(len(connection.execute(counted, row).all()) for row in rows)
         return connection.execute(statement, list(rows)).rowcount
 
     def upsert(self, connection: sa.Connection, table: sa.Table, row: dict[str, object]) -> None:
