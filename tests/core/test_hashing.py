@@ -1,4 +1,7 @@
+import importlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +49,40 @@ def test_the_body_closures_and_helpers_count(monkeypatch) -> None:
     monkeypatch.setitem(globals(), "FACTOR", 5)
     assert digest_function(through_helper) != before[0]
     assert digest_function(without_comment) != before[1]
+
+
+def test_other_files_of_the_project_count(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_steps").mkdir()
+    texts = {
+        "own_steps/__init__.py": "",
+        "own_steps/deep.py": "LIMIT = 3\ndef clip(x):\n    return min(x, LIMIT)\n",
+        "own_model.py": "from dataclasses import dataclass\nfrom functools import cache\n"
+        "@dataclass\nclass Model:\n    rate: float = 0.5\n    def fit(self):\n        return twice(self.rate)\n"
+        "@cache\ndef twice(x):\n    return x * 2\ndef unused():\n    return 1\n",
+        "own_loop.py": "import own_steps.deep\nimport own_model\nfrom own_model import Model\nimport json\n"
+        "def train(x):\n    return Model().fit() + own_steps.deep.clip(x) + len(json.dumps(x))\n",
+    }
+
+    def digest(**changed: tuple[str, str]) -> str:
+        for path, text in texts.items():
+            old, new = changed.get(Path(path).stem, ("", ""))
+            (tmp_path / path).write_text(text.replace(old, new) if old else text)
+        for name in [name for name in sys.modules if name.startswith("own_")]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "dont_write_bytecode", True)
+            return digest_function(importlib.import_module("own_loop").train)
+
+    before = digest()
+    assert digest() == before
+    assert digest(own_model=("return 1", "return 2")) == before, "nothing names it"
+    assert digest(deep=("LIMIT = 3", "LIMIT = 4")) != before
+    assert digest(deep=("min", "max")) != before
+    assert digest(own_model=("rate: float = 0.5", "rate: float = 0.6")) != before
+    assert digest(own_model=("twice(self.rate)", "self.rate")) != before
+    assert digest(own_model=("x * 2", "x * 3")) != before
 
 
 def test_recursion_ends() -> None:

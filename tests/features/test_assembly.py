@@ -265,18 +265,22 @@ def test_categories_survive_storage(values):
 
 PROJECT = """
 import numpy as np
+import steps_of_mine.sizes
 import shapes
 
 SCALE = 10.0
 
 def scaled(x):
-    return shapes.column(x) * SCALE
+    return shapes.column(x) * SCALE * steps_of_mine.sizes.DOUBLE
 """
 
 
 def test_a_project_s_functions_travel_by_value(tmp_path, monkeypatch):
     (tmp_path / "my_loop.py").write_text(PROJECT)
     (tmp_path / "shapes.py").write_text("def column(x):\n    return x.reshape(-1, 1)\n")
+    (tmp_path / "steps_of_mine").mkdir()
+    (tmp_path / "steps_of_mine" / "__init__.py").write_text("")
+    (tmp_path / "steps_of_mine" / "sizes.py").write_text("DOUBLE = 2\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     import my_loop  # noqa: PLC0415 - written above
 
@@ -291,7 +295,7 @@ def test_a_project_s_functions_travel_by_value(tmp_path, monkeypatch):
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "assembly"], capture_output=True, text=True, check=True, cwd="/"
     )
-    assert done.stdout.strip() == "[[20.0]]"
+    assert done.stdout.strip() == "[[40.0]]"
 
 
 def test_only_an_assembly_is_loaded():

@@ -6,13 +6,16 @@ import functools
 import hashlib
 import inspect
 import json
+import sys
 import textwrap
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_NOT_COMPUTED = frozenset(
+    {"__doc__", "__module__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__", "__annotations__"}
+)
+_STANDARD = Path(inspect.__file__).parent
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
@@ -49,8 +52,9 @@ def source_of(function: Callable[..., object]) -> str:
 def digest_function(function: Callable[..., object]) -> str:
     """Return a digest that changes when the function would compute something else.
 
-    It covers the compiled body (so comments and layout do not count), defaults, closure values, and, to any depth
-    within the same file, the other functions and plain constants of its module that the body names.
+    It covers the compiled body (so comments and layout do not count), defaults, closure values, and, to any depth, the
+    functions, classes and plain constants that the body names: those of its own file, and those of other files that no
+    package manager installed. What a function imports while it runs is not seen.
 
     >>> def double(x):
     ...     return 2 * x
@@ -69,6 +73,13 @@ def _describe(value: object, seen: set[int]) -> object:
         return ["method", _describe(value.__func__, seen)]
     if isinstance(value, types.FunctionType):
         return _describe_function(value, seen)
+    if isinstance(value, type) and _is_own(value.__module__):
+        return _describe_class(value, seen)
+    wrapped = getattr(value, "__wrapped__", None)
+    if isinstance(wrapped, types.FunctionType):  # a static or a class method, or what functools.cache makes
+        return [type(value).__qualname__, _describe(wrapped, seen)]
+    if isinstance(value, property):
+        return ["property", _describe(value.fget, seen), _describe(value.fset, seen)]
     if isinstance(value, types.CodeType):
         return _describe_code(value)
     if isinstance(value, (str, int, float, bool, bytes)) or value is None:
@@ -93,11 +104,7 @@ def _describe_function(function: types.FunctionType, seen: set[int]) -> object:
         return function.__qualname__
     seen.add(id(function))
     code = function.__code__
-    named = {
-        name: _describe(function.__globals__[name], seen)
-        for name in sorted(_names(code))
-        if name in function.__globals__ and _is_local(function.__globals__[name], function)
-    }
+    named = _describe_named(function.__globals__, _names(code), seen, function.__module__)
     cells = [_describe(cell.cell_contents, seen) for cell in function.__closure__ or () if _filled(cell)]
     return [
         _describe_code(code),
@@ -106,6 +113,27 @@ def _describe_function(function: types.FunctionType, seen: set[int]) -> object:
         cells,
         named,
     ]
+
+
+def _describe_named(space: Mapping[str, object], names: set[str], seen: set[int], module: str) -> dict[str, object]:
+    """Describe what a body names in the globals of its file; of another file of the project, what it names there."""
+    found: dict[str, object] = {}
+    for name in sorted(names & space.keys()):
+        value = space[name]
+        if isinstance(value, types.ModuleType):
+            if _is_own(value.__name__) and id(value) not in seen:
+                found[name] = _describe_named(vars(value), names, seen | {id(value)}, value.__name__)
+        elif _is_local(value, module):
+            found[name] = _describe(value, seen)
+    return found
+
+
+def _describe_class(made: type, seen: set[int]) -> object:
+    if id(made) in seen:
+        return made.__qualname__
+    seen.add(id(made))
+    body = {name: _describe(value, seen) for name, value in sorted(vars(made).items()) if name not in _NOT_COMPUTED}
+    return [made.__qualname__, [_describe(base, seen) for base in made.__bases__], body]
 
 
 def _describe_code(code: types.CodeType) -> object:
@@ -123,10 +151,22 @@ def _names(code: types.CodeType) -> set[str]:
     return names
 
 
-def _is_local(value: object, function: types.FunctionType) -> bool:
-    if isinstance(value, types.FunctionType):
-        return value.__module__ == function.__module__
+def _is_local(value: object, module: str) -> bool:
+    defined = value.func if isinstance(value, functools.partial) else getattr(value, "__wrapped__", value)
+    if isinstance(defined, (types.FunctionType, type)):
+        return defined.__module__ == module or _is_own(defined.__module__)
     return isinstance(value, (str, int, float, bool, bytes, tuple, list, dict, set, frozenset))
+
+
+def _is_own(name: str) -> bool:
+    """Say whether a module is the user's: a file that neither Python nor a package manager put there."""
+    if name == "__main__" or name.partition(".")[0] == "loopwright":
+        return name == "__main__"
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if not isinstance(file, str):
+        return False
+    path = Path(file)
+    return not {"site-packages", "dist-packages"} & set(path.parts) and not path.is_relative_to(_STANDARD)
 
 
 def _filled(cell: types.CellType) -> bool:

@@ -276,7 +276,7 @@ def assembly_from_bytes(data: bytes) -> FeatureAssembly:
 
 
 def _project_modules(functions: Sequence[Callable[..., object]]) -> list[ModuleType]:
-    """Return the modules that lie in the functions' folders and belong to no installed package."""
+    """Return the modules that lie in the functions' folders, or below, and belong to no installed package."""
     folders: set[Path] = set()
     own: set[str] = set()
     for function in functions:
@@ -287,9 +287,12 @@ def _project_modules(functions: Sequence[Callable[..., object]]) -> list[ModuleT
     return [
         module
         for name, module in list(sys.modules.items())
-        if name in own
-        or (folders and _is_project_file(module) and Path(cast("str", module.__file__)).resolve().parent in folders)
+        if name in own or (folders and _is_project_file(module) and not folders.isdisjoint(_folders_above(module)))
     ]
+
+
+def _folders_above(module: ModuleType) -> Sequence[Path]:
+    return Path(cast("str", module.__file__)).resolve().parents
 
 
 def _is_project_file(module: ModuleType) -> bool:
