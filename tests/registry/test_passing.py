@@ -54,7 +54,7 @@ def test_a_passing_verdict_lets_a_version_become_champion(aliases, judge):
 def test_any_other_outcome_does_not(aliases, judge, outcome):
     judge("eta/1", "pass")
     judge("eta/1", outcome)
-    with pytest.raises(GateRefusedError, match=f"verdict is '{outcome}'"):
+    with pytest.raises(GateRefusedError, match=f"verdict is '{outcome.replace('_', ' ')}'"):
         aliases.move("eta", "champion", 1, expected=None, by="loop")
     assert aliases.history("eta") == []
 

@@ -35,7 +35,7 @@ def require_passing(
     if row is None:
         said = "it has no verdict" if verdict_id is None else f"there is no verdict {verdict_id} on it"
     elif row.outcome != "pass":
-        said = f"its verdict is '{row.outcome}' ({row.id})"
+        said = f"its verdict is '{row.outcome.replace('_', ' ')}' ({row.id})"
     elif row.champion is not None and row.champion != str(champion):
         now = "there is none now" if champion is None else f"that is {champion.id} now"
         said = f"its verdict was reached against {row.champion.removeprefix('model:')} as champion, and {now}"
@@ -43,5 +43,5 @@ def require_passing(
         return str(row.id)
     raise GateRefusedError(
         f"{subject.id} cannot become champion: {said}.",
-        hint="Evaluate it against its gates, or promote it with an override that names you and your reason.",
+        hint=f"A person may decide otherwise: loopwright models promote {subject.id} --override 'the reason'.",
     )

@@ -73,4 +73,4 @@ def _said(result: dict[str, object]) -> str:
         return f"{version} is champion ({figures})"
     if result.get("release"):
         return f"{version} is being released ({figures}); `loopwright up` carries it on"
-    return f"{version} has the verdict '{result['verdict']}' ({figures})"
+    return f"{version} has the verdict '{str(result['verdict']).replace('_', ' ')}' ({figures})"
