@@ -12,8 +12,6 @@ from loopwright.evaluation.outputs_file import outputs_from_bytes
 from loopwright.monitoring.reference import ReferenceProfiles, freeze
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from loopwright.core.ref import Ref
     from loopwright.core.storage.stores import Stores
     from loopwright.evaluation.evaluation import Evaluation
@@ -21,11 +19,10 @@ if TYPE_CHECKING:
     from loopwright.features.field import Field
     from loopwright.features.training_set import TrainingSetRecord
     from loopwright.loop.model import ModelDeclaration
+    from loopwright.loop.step import Report
     from loopwright.loop.turn_log import Output
     from loopwright.registry.version import ModelVersion
     from loopwright.workspace import Workspace
-
-    Report = Callable[[str], None]
 
 
 def judge_candidate(

@@ -26,7 +26,7 @@ from loopwright.training.process import Limits
 from loopwright.training.search import SearchObjective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     from loopwright.features.training_set import TrainingSetRecord
     from loopwright.features.view import FeatureView
     from loopwright.loop.model import ModelDeclaration
-    from loopwright.loop.step import StepRunner
+    from loopwright.loop.step import Report, StepRunner
     from loopwright.loop.turn_log import Output
     from loopwright.training.recorder import RunProgress
     from loopwright.training.search import ValidationOutputs
     from loopwright.workspace import Workspace
 
-    Report = Callable[[str], None]
 
 _GOLDEN_FROM = 4096  # rows of the training part that the golden rows are chosen from
 
@@ -166,8 +165,7 @@ class ModelSteps:
         )
 
         def show(progress: RunProgress) -> None:
-            share = "" if progress.fraction is None else f" ({progress.fraction:.0%})"
-            report(progress.text + share)
+            report(progress.text, progress.fraction)
 
         result = self._workspace.training.train(job, show)
         return {

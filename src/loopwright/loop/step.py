@@ -26,6 +26,14 @@ class StepEvent:
     text: str = ""
     seconds: float = 0.0
     output: Output = field(default_factory=dict)
+    fraction: float | None = None
+
+
+class Report(Protocol):
+    """How a step says how far it is."""
+
+    def __call__(self, text: str, fraction: float | None = None) -> None:
+        """Say what is being done, and its share done, from 0 to 1, where that is known."""
 
 
 class Listener(Protocol):
@@ -53,7 +61,7 @@ class StepRunner:
         self.done: list[str] = []
         self.reused: list[str] = []
 
-    def run(self, name: str, action: Callable[[Callable[[str], None]], Output], *, key: str | None = None) -> Output:
+    def run(self, name: str, action: Callable[[Report], Output], *, key: str | None = None) -> Output:
         """Return what the step makes: by running ``action``, or from its record where the same was finished before.
 
         Args:
@@ -73,7 +81,11 @@ class StepRunner:
         self._tell(name, "started")
         begin = self._clock.monotonic()
         try:
-            output = action(lambda text: self._tell(name, "progress", text=text))
+            output = action(
+                lambda text, fraction=None: self._listener(
+                    StepEvent(self.turn.id, name, "progress", text, fraction=fraction)
+                )
+            )
         except Exception as error:
             text = str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
             self._log.end_step(self.turn.id, name, key, "failed", output={}, error=text)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from loopwright.loop.step import StepEvent
 
 
+_BAR_WIDTH = 20
+
+
 class TurnView:
     """A listener that prints."""
 
@@ -29,7 +32,7 @@ class TurnView:
             self._step = event.step
             self._show(event.step)
         elif event.kind == "progress":
-            self._show(f"{self._step}: {event.text}")
+            self._show(f"{self._step}: {event.text}{bar(event.fraction)}")
         else:
             self.close()
             self._console.print(_line(event))
@@ -51,6 +54,18 @@ class TurnView:
             self._status.start()
         else:
             self._status.update(shown)
+
+
+def bar(fraction: float | None) -> str:
+    """Draw how far a step is; nothing where that is not known.
+
+    >>> bar(0.5)
+    ' ██████████░░░░░░░░░░ 50%'
+    """
+    if fraction is None:
+        return ""
+    filled = round(min(max(fraction, 0.0), 1.0) * _BAR_WIDTH)
+    return f" {'█' * filled}{'░' * (_BAR_WIDTH - filled)} {fraction:.0%}"
 
 
 def _line(event: StepEvent) -> str:
