@@ -43,6 +43,7 @@ def assert_everything_once(project: Path) -> None:
         assert len(workspace.aliases.history("price")) == 1
         finished = [run for run in workspace.runs.list() if run.status == "finished"]
         assert version.run_id in {run.id for run in finished}
+        assert "running" not in {run.status for run in workspace.runs.list()}, "who was killed is put on record"
         assert workspace.registry.load(version).predict is not None
 
 

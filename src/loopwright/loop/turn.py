@@ -80,6 +80,8 @@ def run_turn(
             raise UnknownNameError("model", name, loop.models)
     log = TurnLog(workspace.stores)
     with turn_lock(workspace.stores.local / TURN_LOCK):
+        workspace.runs.sync_pending()
+        workspace.runs.mark_lost()
         turn = log.begin(loop.name, wanted, cause)
         steps = StepRunner(log, turn, workspace.stores.clock, listener or _silent)
         try:

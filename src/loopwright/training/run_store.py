@@ -244,8 +244,10 @@ class RunStore:
         """
         synced = []
         for folder in folders_in(self._stores.local):
+            if folder.synced.exists():
+                continue
             start = read_json(folder.start)
-            if start is None or folder.synced.exists():
+            if start is None:
                 continue
             if not folder.finish.exists() and is_alive(start["process_id"], start["process_started"]):
                 continue
