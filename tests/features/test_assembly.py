@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.data.column import column
@@ -226,6 +228,31 @@ def test_whole_requests_that_cannot_be():
     assert assembly.assemble([{"x": 1, "city": "Oslo", "b": 1}, {"x": 2, "a": 1}]).ignored == ("a", "b")
 
 
+def test_an_image_that_cannot_be_read_is_the_request_s_fault_and_a_transform_that_raises_is_not():
+    def width(images):
+        return np.array([float(Image.open(io.BytesIO(image)).width) for image in images])
+
+    def fails(images):
+        raise ZeroDivisionError
+
+    picture = io.BytesIO()
+    Image.effect_noise((50, 50), 9).save(picture, "PNG")
+    field = Field("width", "float64", origin="transform")
+
+    def assembly(function):
+        call = TransformCall("width", ("image",), function, 10, field)
+        return FeatureAssembly((RequestField("image", "image"),), (field,), transforms=(call,))
+
+    good = picture.getvalue()
+    assert assembly(width).assemble([{"image": good}]).columns["width"].tolist() == [50.0]
+    for bad, said in ((b"no picture", "10 bytes that are no image"), (good[:500], "damaged image")):
+        with pytest.raises(InvalidRequestError, match=said) as caught:
+            assembly(width if bad == b"no picture" else fails).assemble([{"image": good}, {"image": bad}])
+        assert (caught.value.field, caught.value.row) == ("image", 1)
+    with pytest.raises(FeatureError, match="ZeroDivisionError"):
+        assembly(fails).assemble([{"image": good}])
+
+
 def test_images_as_bytes_and_base64():
     def first(image):
         return np.array([[data[0], data[1]] for data in image])
@@ -237,7 +264,7 @@ def test_images_as_bytes_and_base64():
     X, served = assembly.assemble([{"image": bytes([1, 2])}, {"image": base64.b64encode(bytes([3, 4])).decode()}])
     assert X.tolist() == [[1, 2], [3, 4]]
     assert served[1] == {"first": [3, 4], "first.mean": 3.5, "first.std": 0.5, "first.min": 3, "first.max": 4}
-    with pytest.raises(FeatureError, match="rows 0 to 0: it raised IndexError"):
+    with pytest.raises(InvalidRequestError, match="must be an image, got 0 bytes"):
         assembly.assemble([{"image": b""}])
 
 

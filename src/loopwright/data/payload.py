@@ -42,7 +42,7 @@ def store_payloads(
             defect, size = None, None
             if isinstance(value, bytes):
                 refs.append(next(stored))
-                defect, size = _examine(value) if type_ == "image" else (None if value else "0 bytes", None)
+                defect, size = examine_image(value) if type_ == "image" else (None if value else "0 bytes", None)
             elif value is None:
                 refs.append(None)
             else:
@@ -65,7 +65,7 @@ def store_payloads(
     return batch
 
 
-def _examine(data: bytes) -> tuple[str | None, tuple[int, int, str] | None]:
+def examine_image(data: bytes) -> tuple[str | None, tuple[int, int, str] | None]:
     """Decode an image to its end; return what is wrong with it, or its width, height and format."""
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -20,6 +20,7 @@ import numpy as np
 
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.core.hashing import digest_bytes
+from loopwright.data.payload import examine_image
 from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
 from loopwright.features.online import OnlineStore, entity_key
@@ -137,7 +138,8 @@ class FeatureAssembly:
             now: The moment of the request, for the views' ttl; needed if the model uses a view.
 
         Raises:
-            InvalidRequestError: If a row is no mapping, lacks a required field, or has one of the wrong type.
+            InvalidRequestError: If a row is no mapping, lacks a required field, has one of the wrong type, or an image
+                that cannot be read.
             FeatureError: If a transform fails, or the model uses a view and there is no online store.
         """
         if not rows:
@@ -154,9 +156,13 @@ class FeatureAssembly:
             columns.update(self._look_up(view, raw, len(rows), online, now))
         for call in self.transforms:
             inputs = [raw[name] for name in call.inputs]
-            values, _ = run_in_batches(
-                call.name, call.function, inputs, rows=len(rows), batch_rows=call.batch_rows, pinned=call.field
-            )
+            try:
+                values, _ = run_in_batches(
+                    call.name, call.function, inputs, rows=len(rows), batch_rows=call.batch_rows, pinned=call.field
+                )
+            except FeatureError as error:
+                self._check_images(raw, error)
+                raise
             columns[call.field.name] = values
         return Assembled(self.fields, columns, ignored)
 
@@ -169,6 +175,17 @@ class FeatureAssembly:
             if not row.keys() <= expected:
                 extra |= row.keys() - expected
         return tuple(sorted(extra))
+
+    def _check_images(self, raw: Mapping[str, Array | list[bytes | None]], error: FeatureError) -> None:
+        """Where a transform failed, see whether a row's image cannot be read: then the request is at fault, not we."""
+        for field in self.inputs:
+            if field.type != "image":
+                continue
+            for row, value in enumerate(cast("list[bytes | None]", raw[field.name])):
+                defect = None if value is None else examine_image(value)[0]
+                if defect is not None:
+                    message = f"Row {row}: the field '{field.name}' must be an image, got {defect}."
+                    raise InvalidRequestError(message, field=field.name, row=row) from error
 
     @cached_property
     def _block_reader(self) -> BlockReader | None:
