@@ -22,6 +22,7 @@ FIELDS = {
     ("models", "history", "price"): {"move", "from_version", "to_version", "moved_by", "verdict_id", "override_reason"},
     ("turns", "list"): {"turns", "waiting"},
     ("why", "price/1"): {"subject", "version", "lineage", "sources"},
+    ("why", "model:price/1"): {"subject", "version", "lineage", "sources"},
     ("why", "parcels:p7"): {"subject", "row"},
     ("gc", "--dry-run"): {"keep_seconds", "removed", "size_bytes", "found", "left_alone"},
     ("run",): {"turn", "nothing_new", "trained"},

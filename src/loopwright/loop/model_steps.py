@@ -175,7 +175,7 @@ class ModelSteps:
             "metrics": dict(result.metrics),
             "seconds": result.seconds,
             "peak_memory_bytes": result.peak_memory_bytes,
-            "summary": f"{result.model_file.estimator_class} in {result.seconds:.1f} s, "
+            "summary": f"{result.model_file.estimator_class.rpartition('.')[2]} in {result.seconds:.1f} s, "
             f"{result.peak_memory_bytes / 1e6:.0f} MB at most",
         }
 

@@ -71,7 +71,7 @@ def bar(fraction: float | None) -> str:
 def _line(event: StepEvent) -> str:
     """Return the line of an ended step; why one failed is said once, by who catches the error."""
     sign = {"finished": "[green]✓[/]", "reused": "[dim]=[/]", "failed": "[red]✗[/]"}[event.kind]
-    took = f" [dim]{format_duration(event.seconds)}[/]" if event.kind != "reused" else " [dim]unchanged[/]"
+    took = f" [dim]{format_duration(event.seconds)}[/]" if event.kind != "reused" else " [dim](unchanged)[/]"
     text = "failed" if event.kind == "failed" else str(event.output.get("summary", ""))
     return f"  {sign} {event.step:<28} {escape(text)}{took}"
 

@@ -9,6 +9,7 @@ import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json
 from loopwright.app.cli.project import opened
+from loopwright.core.errors import UnknownNameError
 from loopwright.loop.why import why_model, why_prediction, why_row
 
 
@@ -19,13 +20,17 @@ def command(
 ) -> None:
     """Follow a prediction, a model or a row back to what made it."""
     with opened(project) as (loop, workspace):
-        if "/" in what:
-            answer = why_model(workspace, what)
-        elif ":" in what:
-            dataset, _, key = what.partition(":")
-            answer = why_row(workspace, loop, dataset, key)
+        kind, colon, name = what.partition(":")
+        if not colon:
+            kind, name = "model" if "/" in what else "prediction", what
+        if kind in loop.datasets:
+            answer = why_row(workspace, loop, kind, name)
+        elif kind == "model":
+            answer = why_model(workspace, name)
+        elif kind == "prediction":
+            answer = why_prediction(workspace, loop, name)
         else:
-            answer = why_prediction(workspace, loop, what)
+            raise UnknownNameError("dataset", kind, loop.datasets)
     if as_json:
         print_json(answer)
         return
