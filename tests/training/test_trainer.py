@@ -211,7 +211,7 @@ def test_a_run_is_stopped_on_request_with_all_its_children(trainer: Trainer, sto
         import subprocess
         import sys
 
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
         print(child.pid, flush=True)
         child.wait()
 
@@ -316,10 +316,10 @@ from loopwright.training.job import TrainingJob
 from loopwright.training.trainer import Trainer
 
 def endless(train):
-    import os, time
+    import os, signal
     import loopwright.training.active as active
     active.log_metric("pid", os.getpid())
-    time.sleep(600)
+    signal.pause()
 
 project = Path(sys.argv[1])
 stores = open_stores(Settings.load(project, environ={}))

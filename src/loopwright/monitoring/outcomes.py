@@ -224,7 +224,7 @@ class OutcomeCollector:
     def _by_key(self, watched: WatchedModel, rows: TableSpan, every: str, fresh: str | None) -> list[str]:
         """Pair rows of the label's dataset with predictions of the same key."""
         label = watched.label
-        if label is None or not label.dataset.key:  # pragma: no cover - a round without a dataset has no such span
+        if label is None or not label.dataset.key:  # a round without a dataset has no such span
             return []
         tables = self._stores.tables
         new = tables.added_sql(rows, key=("_ingest_id", "_source", "_source_row"))

@@ -4,11 +4,11 @@ Start it with `serve`. It binds at once, is ready when every declared model has 
 aliases and releases while it runs, and on SIGTERM says "not ready", finishes what is in flight, flushes the log and
 ends.
 
-Measured with ``bench/serving.py`` on a 2-core machine that was busy with other work (gradient boosting, 10 features,
-one row per request, wrk on the same machine, two runs): 10,000 to 13,500 requests/s with everything on; of a bare
-uvicorn handler around the same ONNX graph 0.63 to 0.66 at 1 connection and 0.49 to 0.60 at 32; 21 to 28 times FastAPI
-with scikit-learn. A request costs 64 to 70 µs of processor time, of which the prediction log takes up to 16 at 32
-connections; behind uvicorn it costs 92 to 114 µs.
+Measured with ``bench/serving.py`` on a shared 2-core machine (gradient boosting, 10 features, one row per request, the
+client on the same machine, three runs): 5,000 to 13,500 requests/s with everything on; of a bare uvicorn handler around
+the same ONNX graph 0.63 to 0.66 at 1 connection and 0.49 to 0.60 at 32; of FastAPI with scikit-learn 9.6 to 27 times at
+1 connection and 21 to 37 times at 32. At 32 connections a request costs 64 to 93 µs of processor time, about 16 of them
+for the prediction log; behind uvicorn it costs 92 to 126 µs.
 """
 
 from __future__ import annotations
