@@ -35,9 +35,9 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing for 
 if TYPE_CHECKING:
     from loopwright.data.check import expect, fresh, row_count, unique
     from loopwright.data.column import column
-    from loopwright.data.files import files
-    from loopwright.data.frame import frame
-    from loopwright.data.push import push
+    from loopwright.data.sources.files import files
+    from loopwright.data.sources.frame import frame
+    from loopwright.data.sources.push import push
     from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice, no_worse_than_champion
     from loopwright.features.examples import TrainingSet
     from loopwright.features.label import label
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "loopwright.data.check": ("expect", "fresh", "row_count", "unique"),
     "loopwright.data.column": ("column",),
-    "loopwright.data.files": ("files",),
-    "loopwright.data.frame": ("frame",),
-    "loopwright.data.push": ("push",),
+    "loopwright.data.sources.files": ("files",),
+    "loopwright.data.sources.frame": ("frame",),
+    "loopwright.data.sources.push": ("push",),
     "loopwright.evaluation.gate": ("at_least", "at_most", "beats_champion", "every_slice", "no_worse_than_champion"),
     "loopwright.features.examples": ("TrainingSet",),
     "loopwright.features.label": ("label",),

@@ -13,10 +13,10 @@ from loopwright.data.check import expect, fresh, row_count, unique
 from loopwright.data.column import column
 from loopwright.data.contract import Contract
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
-from loopwright.data.files import files
-from loopwright.data.frame import frame
-from loopwright.data.listing import list_source, state_digest
-from loopwright.data.push import push
+from loopwright.data.sources.files import files
+from loopwright.data.sources.frame import frame
+from loopwright.data.sources.listing import list_source, state_digest
+from loopwright.data.sources.push import push
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +121,7 @@ def test_a_source_can_be_listed_without_the_project(tmp_path: Path) -> None:
 
 def test_declarations_load_no_engine() -> None:
     code = (
-        "import sys, loopwright.data, loopwright.data.listing;"
+        "import sys, loopwright.data, loopwright.data.sources.listing;"
         "print([m for m in ('pandas', 'pyarrow', 'duckdb', 'numpy', 'deltalake', 'sqlalchemy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from loopwright.data import stage
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.files import files
+from loopwright.data.ingest.records import ingests
 from loopwright.data.lake import Lake
-from loopwright.data.push import push
-from loopwright.data.records import ingests
+from loopwright.data.sources.files import files
+from loopwright.data.sources.push import push
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,8 @@ from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.files import files
-from loopwright.data.push import push
+from loopwright.data.sources.files import files
+from loopwright.data.sources.push import push
 from loopwright.data.lake import Lake
 from loopwright.data import stage
 

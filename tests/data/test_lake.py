@@ -9,9 +9,9 @@ from loopwright.core.errors import StoreFullError
 from loopwright.data.check import expect, unique
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.files import files
-from loopwright.data.frame import frame
 from loopwright.data.lake import Lake
+from loopwright.data.sources.files import files
+from loopwright.data.sources.frame import frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,8 +98,8 @@ def test_a_full_disk_loses_nothing(lake: Lake, stores: Stores, tmp_path: Path, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("loopwright.data.stage.IN_MEMORY_BYTES", 0)
-        patch.setattr("loopwright.data.stage.pa.ipc.new_file", full)
+        patch.setattr("loopwright.data.ingest.stage.IN_MEMORY_BYTES", 0)
+        patch.setattr("loopwright.data.ingest.stage.pa.ipc.new_file", full)
         with pytest.raises(StoreFullError, match="nothing of it was stored"):
             lake.ingest(orders())
     assert lake.history("orders") == []

@@ -9,8 +9,8 @@ import pytest
 from loopwright.data.check import expect, unique
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.files import files
 from loopwright.data.lake import Lake
+from loopwright.data.sources.files import files
 
 if TYPE_CHECKING:
     from pathlib import Path

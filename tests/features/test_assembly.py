@@ -17,7 +17,7 @@ from PIL import Image
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.assembly import FeatureAssembly, TransformCall, assembly_from_bytes, assembly_to_bytes
 from loopwright.features.columns import from_arrow, model_input, scalar_columns, to_arrow
 from loopwright.features.examples import read_training_set

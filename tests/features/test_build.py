@@ -10,7 +10,7 @@ import pytest
 from loopwright.core.errors import FeatureError
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.assembly import assembly_from_bytes, assembly_to_bytes
 from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.examples import read_training_set

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loopwright.core.errors import FeatureError
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.field import Field, field_of
 from loopwright.features.label import is_mature, label
 from loopwright.features.on_demand import on_demand

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loopwright.core.errors import FeatureError, UnknownNameError
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.examples import from_table, read_training_set
 from loopwright.features.field import Field
@@ -205,7 +205,7 @@ from loopwright.core.storage.stores import open_stores
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.label import label
 from loopwright.features.on_demand import on_demand

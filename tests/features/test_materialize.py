@@ -14,7 +14,7 @@ import pytest
 from loopwright.core.errors import FeatureError
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.label import label
 from loopwright.features.online import MemoryOnlineStore
 from loopwright.features.online_sqlite import SqliteOnlineStore

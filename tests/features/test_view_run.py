@@ -9,7 +9,7 @@ from loopwright.core.errors import FeatureError
 from loopwright.core.storage.duck import connect
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.label import label
 from loopwright.features.view import feature_view
 from loopwright.features.view_run import run_view

@@ -8,7 +8,7 @@ from loopwright.core.storage.events import Event
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.features.label import label
 from loopwright.monitoring.coverage import label_coverage
 from loopwright.monitoring.outcomes import OutcomeCollector, outcomes_table, outcomes_topic, record_outcome

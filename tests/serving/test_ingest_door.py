@@ -13,7 +13,7 @@ from loopwright.data.check import unique
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
-from loopwright.data.push import push
+from loopwright.data.sources.push import push
 from loopwright.serving.ingest_door import IngestDoor
 
 PARCELS = Dataset(

@@ -10,9 +10,9 @@ from loopwright.data.check import expect, fresh, row_count, unique
 from loopwright.data.column import column
 from loopwright.data.contract import Contract
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
-from loopwright.data.files import files
-from loopwright.data.frame import frame
-from loopwright.data.push import push
+from loopwright.data.sources.files import files
+from loopwright.data.sources.frame import frame
+from loopwright.data.sources.push import push
 
 __all__ = [
     "ColumnRef",

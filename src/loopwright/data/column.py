@@ -1,7 +1,7 @@
 """What one column of a dataset must hold: its type, and the bounds of its values.
 
 Declarations only; nothing here reads data. How a value is read as its type, and what counts as missing, is written in
-:mod:`loopwright.data.reading`.
+:mod:`loopwright.data.quality.reading`.
 """
 
 from __future__ import annotations

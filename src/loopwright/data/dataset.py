@@ -11,8 +11,8 @@ from loopwright.core.hashing import digest_json
 from loopwright.data.check import Fresh
 from loopwright.data.column import SYSTEM_COLUMNS
 from loopwright.data.contract import Contract, require_known
-from loopwright.data.files import FilesSource
-from loopwright.data.source import Source
+from loopwright.data.sources.files import FilesSource
+from loopwright.data.sources.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +75,7 @@ class Dataset:
         DeclarationError: If name, key or policy cannot be.
         ContractError: If a strict contract lacks a column that is named here.
 
-    >>> from loopwright.data.push import push
+    >>> from loopwright.data.sources.push import push
     >>> str(Dataset("orders", push()).minutes)
     'orders.minutes'
     """

@@ -18,32 +18,31 @@ import sqlalchemy as sa
 
 from loopwright.core.errors import SourceError, UsageError
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
-from loopwright.data.diff import SnapshotDiff, diff_snapshots
-from loopwright.data.files import FilesSource
-from loopwright.data.frame import FrameSource
-from loopwright.data.history import History, declared_columns, latest_rows
-from loopwright.data.images import has_changed, plan_images
-from loopwright.data.ingest import Ingest, report_of
-from loopwright.data.listing import list_source
-from loopwright.data.lock import dataset_lock
-from loopwright.data.plan import Known, Plan, plan_files, plan_frame
-from loopwright.data.push import PushSource
-from loopwright.data.quarantine import QuarantineView
-from loopwright.data.records import ingests, source_units
-from loopwright.data.retention import Collectable, Retention
-from loopwright.data.snapshot import IngestReport, RowOrigin, Snapshot
-from loopwright.data.text import text_ref
+from loopwright.data.ingest.ingest import Ingest, report_of
+from loopwright.data.ingest.lock import dataset_lock
+from loopwright.data.ingest.records import ingests, source_marks, source_units
+from loopwright.data.ingest.text import text_ref
+from loopwright.data.quarantine.view import QuarantineView
+from loopwright.data.sources.plan import Known, plan_frame
+from loopwright.data.sources.push import PushSource
+from loopwright.data.sources.reader import Reading
+from loopwright.data.sources.readers import reader_of
+from loopwright.data.versions.diff import SnapshotDiff, diff_snapshots
+from loopwright.data.versions.history import History, declared_columns, latest_rows
+from loopwright.data.versions.retention import Collectable, Retention
+from loopwright.data.versions.snapshot import IngestReport, RowOrigin, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
+    from pathlib import Path
 
     import duckdb
     import pyarrow as pa
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.dataset import Dataset
-    from loopwright.data.frame import Frame
+    from loopwright.data.sources.frame import Frame
 
 
 def _unobserved(stage: str) -> None:
@@ -55,7 +54,7 @@ class Lake:
 
     Args:
         stores: The workspace's stores.
-        on_stage: Told each stage of an ingest as it is reached (see :mod:`loopwright.data.ingest`).
+        on_stage: Told each stage of an ingest as it is reached (see :mod:`loopwright.data.ingest.ingest`).
     """
 
     def __init__(self, stores: Stores, *, on_stage: Callable[[str], None] = _unobserved) -> None:
@@ -80,7 +79,9 @@ class Lake:
             ingest = Ingest(self._stores, dataset, self._on_stage)
             recovered = ingest.recover()
             ingest.stage.begin()
-            report = ingest.run(self._plan(dataset, ingest))
+            report = ingest.run(
+                reader_of(dataset.source).plan(dataset.source, self._reading(dataset, ingest.stage.folder))
+            )
         return report if recovered is None else _sum(recovered, report)
 
     def push(self, dataset: Dataset, rows: Frame, *, batch_id: str | None = None) -> IngestReport:
@@ -120,17 +121,14 @@ class Lake:
             ).first()
         if pending is not None:
             return True
-        known = self._known(dataset.name)
-        if isinstance(dataset.source, FrameSource):
-            return bool(plan_frame(dataset.source.load(), known).units)
-        listed = list_source(dataset.source.describe(), self._stores.settings.project)
-        return listed is not None and has_changed(listed, known)
+        folder = self._stores.local / "ingest" / dataset.name
+        return reader_of(dataset.source).has_new(dataset.source, self._reading(dataset, folder))
 
     def source_state(self, dataset: Dataset) -> dict[str, object]:
         """Return the source's description as plain JSON.
 
-        With :func:`loopwright.data.listing.state_digest` a caller can tell later, without importing the project,
-        whether there is anything new.
+        With :func:`loopwright.data.sources.listing.state_digest` a caller can tell later, without importing
+        the project, whether there is anything new.
         """
         return dataset.source.describe()
 
@@ -199,7 +197,7 @@ class Lake:
         return QuarantineView(self._stores, name)
 
     def collectable(self, keep: timedelta) -> list[Collectable]:
-        """Return what a garbage collection could remove; see :mod:`loopwright.data.retention`."""
+        """Return what a garbage collection could remove; see :mod:`loopwright.data.versions.retention`."""
         return Retention(self._stores, self._history).collectable(keep)
 
     def collect(self, keep: timedelta) -> list[Collectable]:
@@ -236,20 +234,21 @@ class Lake:
         with self._stores.facts.read() as connection:
             return {row[0]: Known(*row) for row in connection.execute(query)}
 
-    def _plan(self, dataset: Dataset, ingest: Ingest) -> Plan:
-        known = self._known(dataset.name)
-        project, folder = self._stores.settings.project, ingest.stage.folder
-        source = dataset.source
-        if isinstance(source, FilesSource):
-            if source.is_images:
-                return plan_images(source, project, known, folder=folder)
-            has_key = bool(dataset.key or dataset.contract.uniques())
-            return plan_files(source, project, known, has_key=has_key, folder=folder)
-        if isinstance(source, FrameSource):
-            return plan_frame(source.load(), known)
-        if isinstance(source, PushSource):
-            return Plan()
-        raise SourceError(f"No reader knows the source '{source.kind}' of dataset '{dataset.name}'.")
+    def _marks(self, name: str) -> dict[str, object]:
+        query = sa.select(source_marks.c.part, source_marks.c.position).where(source_marks.c.dataset == name)
+        with self._stores.facts.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def _reading(self, dataset: Dataset, folder: Path) -> Reading:
+        return Reading(
+            project=self._stores.settings.project,
+            folder=folder,
+            known=self._known(dataset.name),
+            marks=self._marks(dataset.name),
+            has_key=bool(dataset.key or dataset.contract.uniques()),
+            now=self._stores.clock.now(),
+            events=self._stores.events,
+        )
 
 
 def _sum(first: IngestReport, second: IngestReport) -> IngestReport:

@@ -20,7 +20,7 @@ import numpy as np
 
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.core.hashing import digest_bytes
-from loopwright.data.payload import examine_image
+from loopwright.data.ingest.payload import examine_image
 from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
 from loopwright.features.online import OnlineStore, entity_key

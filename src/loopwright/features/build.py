@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_json
 from loopwright.core.storage.duck import connect, quote_name
-from loopwright.data.text import read_texts
+from loopwright.data.ingest.text import read_texts
 from loopwright.features.columns import Array, arrow_type, from_arrow
 from loopwright.features.example_rows import EXAMPLES, ROW, ExampleSource, count_mature, example_source, make_examples
 from loopwright.features.field import Field, field_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
-    from loopwright.data.snapshot import Snapshot
+    from loopwright.data.versions.snapshot import Snapshot
 
 FORMAT = 1  # raised when the same inputs would give another file
 ROWS_PER_BATCH = 65_536

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
-    from loopwright.data.snapshot import Snapshot
+    from loopwright.data.versions.snapshot import Snapshot
     from loopwright.features.label import Label
     from loopwright.features.view import FeatureView
 

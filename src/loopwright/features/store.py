@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
-    from loopwright.data.snapshot import Snapshot
+    from loopwright.data.versions.snapshot import Snapshot
     from loopwright.features.label import Label
     from loopwright.features.training_set import TrainingSetRecord, TrainingSetSpec
     from loopwright.features.view import FeatureView

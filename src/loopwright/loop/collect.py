@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from loopwright.core.storage.location import Location
 from loopwright.core.storage.payloads import INDEX
-from loopwright.data.lock import dataset_lock
+from loopwright.data.ingest.lock import dataset_lock
 from loopwright.features.training_set import folder_of, training_sets
 from loopwright.loop.lock import is_turning, turn_lock
 from loopwright.loop.needed import Needed

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from loopwright.data.snapshot import Snapshot
+    from loopwright.data.versions.snapshot import Snapshot
     from loopwright.features.training_set import TrainingSetRecord
     from loopwright.features.view import FeatureView
     from loopwright.loop.model import ModelDeclaration

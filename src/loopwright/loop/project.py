@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from loopwright.data.column import Column
     from loopwright.data.contract import Contract
     from loopwright.data.dataset import ColumnRef, Columns, OnDuplicate
-    from loopwright.data.source import Source
+    from loopwright.data.sources.source import Source
     from loopwright.evaluation.gate import Gate
     from loopwright.features.label import Label
     from loopwright.features.on_demand import OnDemand

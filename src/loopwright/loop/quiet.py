@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from loopwright.core.hashing import digest_bytes, digest_json
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.core.version import __version__
-from loopwright.data.listing import state_digest
-from loopwright.data.records import ingests
+from loopwright.data.ingest.records import ingests
+from loopwright.data.sources.listing import state_digest
 from loopwright.loop.turn_log import TurnLog
 from loopwright.training.environment import installed_packages
 

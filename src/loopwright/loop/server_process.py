@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.push import PushSource
+from loopwright.data.sources.push import PushSource
 from loopwright.features.online_sqlite import open_online_store
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loopwright.data.dataset import Dataset
-    from loopwright.data.snapshot import Snapshot
+    from loopwright.data.versions.snapshot import Snapshot
     from loopwright.loop.project import Loop
     from loopwright.loop.step import Listener, StepEvent
     from loopwright.loop.turn_log import Cause, Output, TurnRecord

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from loopwright.core.lineage import Edge
-    from loopwright.data.snapshot import RowOrigin
+    from loopwright.data.versions.snapshot import RowOrigin
     from loopwright.loop.project import Loop
     from loopwright.registry.version import ModelVersion
     from loopwright.workspace import Workspace

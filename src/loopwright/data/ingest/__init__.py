@@ -1,0 +1,1 @@
+"""Bringing rows in, exactly once: judged, staged, committed and recorded."""

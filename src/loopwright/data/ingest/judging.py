@@ -1,0 +1,334 @@
+"""Judges what an ingest reads, row by row and as a whole, and stages it; nothing becomes visible here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loopwright.core.errors import ContractError, IngestStoppedError
+from loopwright.core.storage.columns import duck_type
+from loopwright.core.storage.duck import quote_text
+from loopwright.data.check import Fresh, RowCount
+from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
+from loopwright.data.contract import require_known
+from loopwright.data.ingest.identity import Identified, Identity
+from loopwright.data.ingest.payload import store_payloads
+from loopwright.data.ingest.stage import SOURCE, Stage, with_system_columns
+from loopwright.data.ingest.text import TextShelf, raw_with_texts
+from loopwright.data.quality.judge import REASONS_TYPE, Judge, Judged
+from loopwright.data.quality.reading import SQL_TYPES
+from loopwright.data.sources.files import FilesSource
+from loopwright.data.sources.plan import Known
+from loopwright.data.sources.unit import INSIDE, ROW, UnreadableUnitError
+from loopwright.data.versions.history import declared_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import duckdb
+
+    from loopwright.core.storage.stores import Stores
+    from loopwright.data.dataset import Dataset
+    from loopwright.data.sources.plan import Plan
+    from loopwright.data.sources.unit import Unit
+
+
+@dataclass
+class Tally:
+    """What judging found, added up over units."""
+
+    rows_read: int = 0
+    rows_bad: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    warned: dict[str, int] = field(default_factory=dict)
+    stopped: dict[str, int] = field(default_factory=dict)
+
+    def add(self, rows: int, judged: Judged) -> None:
+        """Add one batch."""
+        self.rows_read += rows
+        self.rows_bad += judged.bad.num_rows
+        self.count(judged.failures, judged.warned, judged.stopped)
+
+    def merge(self, other: Tally) -> None:
+        """Add another tally."""
+        self.rows_read += other.rows_read
+        self.rows_bad += other.rows_bad
+        self.count(other.failures, other.warned, other.stopped)
+
+    def count(self, failures: dict[str, int], warned: dict[str, int], stopped: dict[str, int]) -> None:
+        """Add failed checks."""
+        for mine, theirs in ((self.failures, failures), (self.warned, warned), (self.stopped, stopped)):
+            for label, number in theirs.items():
+                mine[label] = mine.get(label, 0) + number
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A judged ingest, ready to be committed."""
+
+    rows_read: int
+    rows_accepted: int
+    rows_quarantined: int
+    rows_duplicate: int
+    superseding: int
+    reasons: dict[str, int]
+    records: list[Known]
+    refused: dict[str, str]
+    warnings: list[str]
+
+
+class Judging:
+    """Reads the units of a plan, judges their rows and stages them; nothing becomes visible."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        dataset: Dataset,
+        stage: Stage,
+        *,
+        ingest_id: str,
+        now: datetime,
+        declared: Mapping[str, object] | None,
+    ) -> None:
+        self._stores = stores
+        self._dataset = dataset
+        self._stage = stage
+        self._ingest_id = ingest_id
+        self._now = now
+        self._is_first = declared is None
+        self._was_text = set() if declared is None else set(declared_columns(declared, "text"))
+        self._table = f"datasets/{dataset.name}"
+        self._stored: dict[str, str] = {}
+        if declared is not None:
+            schema = stores.tables.schema(self._table)
+            self._stored = {one.name: duck_type(one.type) for one in schema if one.name not in SYSTEM_COLUMNS}
+        self._payloads = {item.name: item.type for item in dataset.contract.columns if item.type in BYTES_TYPES}
+        self._text_columns = [item.name for item in dataset.contract.columns if item.type == "text"]
+        self._texts = TextShelf(self._text_columns, stores.payloads, self._stage_good)
+        self._measures: tuple[str, ...] = ()
+        if isinstance(dataset.source, FilesSource) and dataset.source.is_images:
+            self._payloads.setdefault(dataset.source.column, "image")
+            self._measures = dataset.source.measures
+        self._tally = Tally()
+        self._missing: dict[str, tuple[list[str], list[str]]] = {}
+
+    def run(self, plan: Plan, latest_sql: str | None, con: duckdb.DuckDBPyConnection) -> Staged:
+        """Judge every unit of the plan. ``latest_sql`` reads the stored rows that count, in ``con``.
+
+        Raises:
+            ContractError: If the contract cannot be checked against the data or the stored columns.
+            IngestStoppedError: If a check with ``on_failure="stop"`` failed.
+        """
+        self._check_types()
+        dataset = self._dataset
+        moments = tuple(name for name in (dataset.event_time, dataset.arrival_time) if name)
+        judge = Judge(
+            con,
+            dataset.contract,
+            required=(*dataset.key, *moments),
+            moments=moments,
+            stored=self._stored,
+            payloads=self._payloads,
+        )
+        records, refused, warnings = list(plan.records), dict(plan.refused), list(plan.warnings)
+        for unit in plan.units:
+            tally = Tally()
+            try:
+                rows = self._judge_unit(judge, unit, tally, warnings)
+            except UnreadableUnitError as error:
+                refused[unit.name] = str(error)
+                rows = 0
+            else:
+                self._tally.merge(tally)
+            if unit.is_recorded:
+                state = "refused" if unit.name in refused else "read"
+                records.append(Known(unit.name, unit.digest, unit.size_bytes, unit.modified_ns, rows, state))
+        self._stop_or_warn(warnings, self._tally)
+        self._texts.flush()
+        self._stage.close()
+        if self._is_first and self._missing and len(self._missing) == len(plan.units):
+            name, (absent, there) = next(iter(self._missing.items()))
+            require_known(absent, there, f"Dataset '{dataset.name}', read from {name},")
+        identified = self._identify(con, latest_sql, refused)
+        return self._finish(identified, records, refused, warnings)
+
+    def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally, warnings: list[str]) -> int:
+        last = -1
+        is_checked = False
+        for batch in unit.batches():
+            columns = [name for name in batch.column_names if name not in (*INSIDE, SOURCE)]
+            given = SOURCE in batch.column_names
+            if given and unit.is_recorded:
+                raise UnreadableUnitError("the column '_source' is a system column; rename or drop it")
+            if not given:
+                batch = batch.append_column(SOURCE, pa.array([unit.name] * batch.num_rows, pa.string()))  # noqa: PLW2901
+            self._check_names(judge, columns)
+            if columns and not is_checked:
+                is_checked = True
+                self._check_columns(judge, unit, columns, warnings)
+            if batch.num_rows == 0:
+                continue
+            batch = store_payloads(batch, self._payloads, self._stores.payloads, measures=self._measures)  # noqa: PLW2901
+            judged = judge.judge(batch, is_text=unit.is_text)
+            tally.add(batch.num_rows, judged)
+            self._texts.add(judged.good)
+            self._stage_bad(judged.bad)
+            last = max(last, pc.max(batch[ROW]).as_py())
+        return last + 1
+
+    def _stage_good(self, rows: pa.Table) -> None:
+        name = self._dataset.arrival_time
+        arrived = self._now if name is None else rows[name]
+        self._stage.add_good(with_system_columns(rows, arrived=arrived, ingest_id=self._ingest_id))
+
+    def _stage_bad(self, rows: pa.Table) -> None:
+        self._stage.add_bad(with_system_columns(rows, arrived=self._now, ingest_id=self._ingest_id))
+
+    def _check_names(self, judge: Judge, columns: list[str]) -> None:
+        for name in columns:
+            if name.startswith("__") or name in SYSTEM_COLUMNS:
+                raise UnreadableUnitError(f"the column '{name}' has a name kept for the system; rename or drop it")
+        extra = judge.extra_columns(columns)
+        if extra:
+            raise UnreadableUnitError(f"the contract is strict and does not name the column {', '.join(extra)}")
+
+    def _check_columns(self, judge: Judge, unit: Unit, columns: list[str], warnings: list[str]) -> None:
+        absent = judge.missing_columns(columns) if unit.has_header else []
+        if absent:
+            self._missing[unit.name] = (absent, columns)
+            try:
+                require_known(absent, columns, "the contract")
+            except ContractError as error:
+                raise UnreadableUnitError(f"{error.message} {error.hint}") from None
+        optional = [item.name for item in self._dataset.contract.columns if not item.required]
+        if self._is_first:
+            warnings += [f"{unit.name} has no column '{name}'; it is null." for name in optional if name not in columns]
+
+    def _check_types(self) -> None:
+        changed = self._was_text.symmetric_difference(self._text_columns) & set(self._stored)
+        for name in sorted(changed):
+            then, now = ("text", "otherwise") if name in self._was_text else (self._stored[name], "text")
+            raise ContractError(
+                f"Dataset '{self._dataset.name}': column '{name}' is stored as {then} and now declared {now}.",
+                hint="Keep the type, or ingest into a dataset of another name.",
+            )
+        for item in self._dataset.contract.columns:
+            stored = self._stored.get(item.name)
+            if stored is not None and stored != SQL_TYPES[item.type]:
+                raise ContractError(
+                    f"Dataset '{self._dataset.name}': column '{item.name}' is stored as {stored}, and the contract now "
+                    f"says {item.type}.",
+                    hint="Keep the type, or ingest into a dataset of another name.",
+                )
+
+    def _identify(
+        self, con: duckdb.DuckDBPyConnection, latest_sql: str | None, refused: dict[str, str]
+    ) -> Identified | None:
+        dataset = self._dataset
+        uniques = list(dataset.contract.uniques())
+        key: tuple[str, ...] = dataset.key
+        if not key and uniques and uniques[0].on_failure == "quarantine":
+            key = uniques[0].columns
+        if not self._stage.has("good") or not (key or uniques):
+            return None
+        listed = ", ".join(quote_text(name) for name in refused)
+        outside = f" WHERE {SOURCE} NOT IN ({listed})" if refused else ""
+        con.register("staged rows", self._stage.table("good"))
+        con.execute(f'CREATE TEMP VIEW staged AS SELECT * FROM "staged rows"{outside}')
+        columns = [name for name in self._stage.types if name not in SYSTEM_COLUMNS]
+        stored: list[str] = []
+        if latest_sql is not None:
+            con.execute(f"CREATE TEMP VIEW stored AS {latest_sql}")
+            stored = list(self._stored)
+        return Identity(con, columns, stored).judge(key, dataset.on_duplicate, uniques)
+
+    def _finish(
+        self,
+        identified: Identified | None,
+        records: list[Known],
+        refused: dict[str, str],
+        warnings: list[str],
+    ) -> Staged:
+        tally = self._tally
+        duplicates = quarantined_by_key = 0
+        if identified is not None:
+            self._stage.drop(identified.dropped)
+            self._stage_bad(self._readable(identified.quarantined))
+            self._stage.close()
+            duplicates, quarantined_by_key = identified.duplicates, identified.quarantined.num_rows
+            later = Tally(failures=identified.failures, warned=identified.warned, stopped=identified.stopped)
+            self._stop_or_warn(warnings, later)
+            tally.merge(later)
+        accepted = tally.rows_read - tally.rows_bad - duplicates - quarantined_by_key
+        self._check_whole(accepted, warnings)
+        reasons = dict(sorted(tally.failures.items()))
+        return Staged(
+            rows_read=tally.rows_read,
+            rows_accepted=accepted,
+            rows_quarantined=tally.rows_bad + quarantined_by_key,
+            rows_duplicate=duplicates,
+            superseding=identified.superseding if identified else 0,
+            reasons=reasons,
+            records=records,
+            refused=refused,
+            warnings=warnings,
+        )
+
+    def _readable(self, quarantined: pa.Table) -> pa.Table:
+        """Give rows that their key kept out their texts back."""
+        if not self._text_columns or not quarantined.num_rows:
+            return quarantined
+        raw = raw_with_texts(self._stores.payloads, quarantined["raw"], self._text_columns)
+        return quarantined.set_column(quarantined.column_names.index("raw"), "raw", raw)
+
+    def _stop_or_warn(self, warnings: list[str], tally: Tally) -> None:
+        if tally.stopped:
+            found = ", ".join(f"{label}: {count} rows" for label, count in sorted(tally.stopped.items()))
+            raise IngestStoppedError(
+                f"Dataset '{self._dataset.name}': {found}. Nothing of this ingest was stored.",
+                hint="Repair the data, or set on_failure='quarantine' for the check.",
+            )
+        warnings += [f"{label}: {count} rows, kept" for label, count in sorted(tally.warned.items())]
+
+    def _check_whole(self, accepted: int, warnings: list[str]) -> None:
+        if not self._stage.has("good"):
+            return
+        for check in self._dataset.contract.checks:
+            found = None
+            if isinstance(check, Fresh) and self._dataset.event_time is not None:
+                times = self._stage.table("good")[self._dataset.event_time].cast(pa.timestamp("us", tz="UTC"))
+                moment = pc.max(times.cast(pa.int64())).as_py()
+                age = None if moment is None else self._now.timestamp() - moment / 1_000_000
+                if age is None or age > check.within.total_seconds():
+                    found = "no event time" if age is None else f"the newest event is {age:.0f} s old"
+            elif isinstance(check, RowCount):
+                low, high = check.at_least, check.at_most
+                if (low is not None and accepted < low) or (high is not None and accepted > high):
+                    found = f"{accepted} good rows"
+            if found and check.on_failure == "stop":
+                raise IngestStoppedError(
+                    f"Dataset '{self._dataset.name}': {check.label} failed: {found}. Nothing was stored.",
+                    hint="Look at the source, or set on_failure='warn' for the check.",
+                )
+            if found:
+                warnings.append(f"{check.label} failed: {found}")
+
+
+def refused_rows(refused: dict[str, str]) -> pa.Table:
+    """Return the quarantine's entries for units that could not be read as a whole: source row -1."""
+    return pa.table(
+        {
+            SOURCE: pa.array(list(refused), pa.string()),
+            ROW: pa.array([-1] * len(refused), pa.int64()),
+            "reasons": pa.array(
+                [[{"check": "unit", "column": "", "value": reason}] for reason in refused.values()],
+                REASONS_TYPE,
+            ),
+            "raw": pa.array([json.dumps({"unit": name}) for name in refused], pa.string()),
+        }
+    )

@@ -1,0 +1,1 @@
+"""What rows come from: declarations of sources, and how each is listed and read."""

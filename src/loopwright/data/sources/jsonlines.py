@@ -1,0 +1,83 @@
+"""Reads JSON Lines: one object per line, or one array of objects, in blocks of lines.
+
+Every value comes as text, as JSON writes it; a nested value comes as its JSON text, ``null`` as missing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loopwright.core.storage.duck import connect, quote_name, quote_text, to_arrow
+from loopwright.data.sources.unit import BLOCK_BYTES, DEFECT, ROW, SHOWN_CHARACTERS, TEXT, check_header, numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
+
+def read_json_lines(file: BinaryIO, encoding: str = "utf-8") -> Iterator[pa.Table]:
+    """Read the objects of a file; a line that is no object comes as a defect with its text. Blank lines are skipped.
+
+    Raises:
+        UnreadableUnitError: If two keys differ only in case, or a file that begins as an array is none.
+    """
+    first = 0
+    with connect() as con:
+        for lines in _lines(file, encoding):
+            rows = numbered(pa.table({"line": pa.array(lines, pa.string())}), first)
+            first += rows.num_rows
+            rows = rows.filter(pc.not_equal(pc.utf8_trim_whitespace(rows["line"]), ""))
+            if rows.num_rows:
+                con.register("lines", rows)
+                yield _columns(con)
+
+
+def _lines(file: BinaryIO, encoding: str) -> Iterator[list[str]]:
+    block = file.read(BLOCK_BYTES).removeprefix(b"\xef\xbb\xbf")
+    if block.lstrip()[:1] == b"[":
+        yield [json.dumps(row) for row in json.loads((block + file.read()).decode(encoding))]
+        return
+    rest = b""
+    while block:
+        whole, newline, rest = (rest + block).rpartition(b"\n")
+        if newline:
+            yield _decoded(whole, encoding)
+        block = file.read(BLOCK_BYTES)
+    if rest:
+        yield _decoded(rest, encoding)
+
+
+def _decoded(block: bytes, encoding: str) -> list[str]:
+    try:
+        return block.decode(encoding).split("\n")
+    except UnicodeDecodeError:
+        return [line.decode(encoding, errors="replace") for line in block.split(b"\n")]
+
+
+def _columns(con: duckdb.DuckDBPyConnection) -> pa.Table:
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE parsed AS SELECT {ROW}, line, CASE WHEN json_valid(line) THEN "
+        "CASE WHEN json_type(line) = 'OBJECT' THEN line::JSON END END AS object FROM lines"
+    )
+    keys = to_arrow(con.sql("SELECT DISTINCT unnest(json_keys(object)) AS key FROM parsed"))
+    names = sorted(str(name) for name in keys["key"].to_pylist())
+    check_header(names)
+    listed = "".join(
+        f", json_extract_string(object, {quote_text(_pointer(name))}) AS {quote_name(name)}" for name in names
+    )
+    return to_arrow(
+        con.sql(
+            f"SELECT {ROW}{listed}, CASE WHEN object IS NULL THEN 'json: the line is no JSON object' END AS {DEFECT}, "
+            f"CASE WHEN object IS NULL THEN left(line, {SHOWN_CHARACTERS}) END AS {TEXT} FROM parsed ORDER BY {ROW}"
+        )
+    )
+
+
+def _pointer(name: str) -> str:
+    """Spell a key as a JSON pointer (RFC 6901)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,214 @@
+"""What an ingest has to read: the units of a source that are new since the last one.
+
+A file is known by name, size and time; where these differ, by the digest of its content:
+
+- the same content under the same name (touched) or under another name: nothing is added; a warning for the latter;
+- a text file that has grown, its old lines unchanged: the new lines are read;
+- other content under a known name: read again where the dataset has a key (rows that are stored are recognised),
+  refused where it has none, since old rows could not be told from new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from loopwright.core.errors import SourceError
+from loopwright.core.hashing import digest_file
+from loopwright.data.sources.arrow import digest_table, to_table
+from loopwright.data.sources.listing import has_wildcard, is_url, list_files, split_url
+from loopwright.data.sources.tabular import has_header_format, is_text_format, read_file
+from loopwright.data.sources.unit import BATCH_ROWS, ROW, Unit, numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pyarrow as pa
+
+    from loopwright.data.sources.files import FilesSource
+    from loopwright.data.sources.frame import Frame
+    from loopwright.data.sources.listing import Listed
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is on record about a unit."""
+
+    name: str
+    digest: str
+    size_bytes: int
+    modified_ns: int
+    rows: int
+    state: str  # read, same, waiting, refused, orphan
+
+
+@dataclass
+class Plan:
+    """The units to read, what to record without reading, and what to tell people.
+
+    Attributes:
+        units: What to read, in this order.
+        records: What to put on record without reading.
+        warnings: What to tell people.
+        refused: Units that are not read, with the reason; each leaves one entry in the quarantine.
+        waiting: Rows that wait for something, such as their label.
+        marks: Asked once, after all units were read: how far each part of the source was read, as JSON values. They
+            become durable in the transaction that makes the rows visible.
+    """
+
+    units: list[Unit] = field(default_factory=list)
+    records: list[Known] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    waiting: int = 0
+    marks: Callable[[], Mapping[str, object]] = dict
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read, to record or to refuse."""
+        return not (self.units or self.records or self.refused)
+
+
+def plan_files(source: FilesSource, project: Path, known: Mapping[str, Known], *, has_key: bool, folder: Path) -> Plan:
+    """Plan the reading of table files. Files of an object store are brought into ``folder``.
+
+    Raises:
+        SourceError: If nothing is where the source points and nothing ever was, or a file cannot be opened.
+    """
+    plan = Plan()
+    by_digest = {one.digest: one.name for one in known.values() if one.state == "read" and one.size_bytes}
+    listed = list_files(source.pattern, project)
+    if not listed and not known:
+        raise nothing_there(source.pattern, project)
+    for one in listed:
+        before = known.get(one.name)
+        if before and (before.size_bytes, before.modified_ns) == (one.size_bytes, one.modified_ns):
+            continue
+        path = local_path(one, project, folder)
+        try:
+            digest = digest_file(path)
+        except OSError as error:
+            raise unreadable(one.name, error) from error
+        if before is not None and before.digest == digest:
+            plan.records.append(Known(one.name, digest, one.size_bytes, one.modified_ns, before.rows, before.state))
+            continue
+        if by_digest.get(digest, one.name) != one.name:
+            plan.records.append(Known(one.name, digest, one.size_bytes, one.modified_ns, 0, "same"))
+            plan.warnings.append(f"{one.name} has the content of {by_digest[digest]} and adds nothing.")
+            continue
+        skip = 0
+        if before is not None and before.state == "read" and not has_key and before.rows:
+            if not (is_text_format(path, source) and _has_grown(path, before)):
+                plan.refused[one.name] = (
+                    "it changed after it was read, and the dataset has no key to tell old rows from new; "
+                    "give the dataset key=, or write new rows to a new file"
+                )
+                plan.records.append(Known(one.name, digest, one.size_bytes, one.modified_ns, 0, "refused"))
+                continue
+            skip = before.rows
+        if one.size_bytes:
+            by_digest[digest] = one.name
+        else:
+            plan.warnings.append(f"{one.name} is empty and adds nothing.")
+        plan.units.append(_file_unit(one, path, digest, source, skip))
+    return plan
+
+
+def plan_frame(data: Frame, known: Mapping[str, Known], *, name: str | None = None, has_header: bool = True) -> Plan:
+    """Plan the reading of a table in memory; content that was read before gives an empty plan."""
+    table = to_table(data)
+    digest = digest_table(table)
+    unit_name = name or f"frame:{digest[:16]}"
+    if unit_name in known:
+        return Plan()
+
+    def batches() -> Iterator[pa.Table]:
+        first = 0
+        for batch in table.to_batches(BATCH_ROWS):
+            yield numbered(table.from_batches([batch]), first)
+            first += batch.num_rows
+        if first == 0:
+            yield numbered(table, 0)
+
+    return Plan(units=[Unit(unit_name, digest, table.nbytes, 0, batches, has_header=has_header)])
+
+
+def nothing_there(pattern: str, project: Path) -> SourceError:
+    """Say that a pattern finds nothing, and what to do."""
+    what = "No file matches" if has_wildcard(pattern) else "There is no file or folder"
+    where = "" if is_url(pattern) or Path(pattern).is_absolute() else f" (looked in {project})"
+    return SourceError(f"{what} {pattern}{where}.", hint="Correct the path in the project, or put the data there.")
+
+
+def unreadable(name: str, error: OSError) -> SourceError:
+    """Say that a file cannot be opened."""
+    return SourceError(
+        f"{name} cannot be read: {error.strerror or error}.", hint="Check its permissions, then run again."
+    )
+
+
+def local_path(listed: Listed, project: Path, folder: Path) -> Path:
+    """Return the file on this machine, fetching it where it lies in an object store.
+
+    Raises:
+        SourceError: If it cannot be fetched.
+    """
+    if not is_url(listed.name):
+        return project / listed.name
+    from obstore.store import from_url  # noqa: PLC0415 - local files do without it
+
+    base, inside = split_url(listed.name)
+    name = hashlib.sha256(listed.name.encode()).hexdigest()[:16] + "-" + inside.rsplit("/", 1)[-1]
+    path = folder / "fetched" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        result = from_url(base + "/" if base.endswith("//") else base).get(inside)
+        with path.open("wb") as file:
+            for chunk in result:
+                file.write(chunk)
+    except FileNotFoundError as error:
+        raise SourceError(f"{listed.name} was listed and is gone.", hint="Run again.") from error
+    return path
+
+
+def forget_fetched(folder: Path) -> None:
+    """Delete the files that were fetched."""
+    shutil.rmtree(folder / "fetched", ignore_errors=True)
+
+
+def _file_unit(one: Listed, path: Path, digest: str, source: FilesSource, skip: int) -> Unit:
+    def batches() -> Iterator[pa.Table]:
+        before = path.stat()
+        try:
+            for batch in read_file(path, source):
+                fresh = batch.filter(pc.greater_equal(batch[ROW], skip)) if skip else batch
+                yield fresh
+        except OSError as error:
+            raise unreadable(one.name, error) from error
+        after = path.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise SourceError(f"{one.name} changed while it was read.", hint="Run again when it is complete.")
+
+    is_text, has_header = is_text_format(path, source), has_header_format(path, source)
+    return Unit(one.name, digest, one.size_bytes, one.modified_ns, batches, is_text, has_header)
+
+
+def _has_grown(path: Path, before: Known) -> bool:
+    """Tell whether the file begins with the content on record, followed by whole new lines."""
+    if path.suffix.lower() in {".gz", ".bz2", ".zst"} or path.stat().st_size <= before.size_bytes:
+        return False
+    sha = hashlib.sha256()
+    last = b""
+    with path.open("rb") as file:
+        left = before.size_bytes
+        while left:
+            last = file.read(min(left, 1 << 20))
+            sha.update(last)
+            left -= len(last)
+        joined = last.endswith(b"\n") or file.read(1) in {b"\n", b"\r"}
+    return joined and sha.hexdigest() == before.digest

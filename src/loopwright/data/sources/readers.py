@@ -1,0 +1,34 @@
+"""The reader of each kind of source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loopwright.core.errors import SourceError
+from loopwright.data.sources.files_reader import FilesReader
+from loopwright.data.sources.frame_reader import FrameReader
+from loopwright.data.sources.push_reader import PushReader
+
+if TYPE_CHECKING:
+    from loopwright.data.sources.reader import Reader
+    from loopwright.data.sources.source import Source
+
+READERS: dict[str, Reader[Any]] = {
+    "files": FilesReader(),
+    "frame": FrameReader(),
+    "push": PushReader(),
+}
+
+
+def reader_of(source: Source) -> Reader[Any]:
+    """Return the reader of a source.
+
+    Raises:
+        SourceError: If no reader knows its kind.
+    """
+    try:
+        return READERS[source.kind]
+    except KeyError:
+        raise SourceError(
+            f"No reader knows the source '{source.kind}'.", hint=f"Known: {', '.join(sorted(READERS))}."
+        ) from None

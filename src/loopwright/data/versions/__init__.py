@@ -1,0 +1,1 @@
+"""Snapshots of a dataset: which there are, how two differ, and what may be removed."""

@@ -1,0 +1,106 @@
+"""Snapshots of datasets: which there are, and how the rows of one are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from loopwright.core.errors import UnknownNameError
+from loopwright.core.storage.duck import quote_name
+from loopwright.data.ingest.records import datasets, ingests
+from loopwright.data.versions.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from loopwright.core.storage.stores import Stores
+
+_NEWEST = "_arrived_at DESC, _ingest_id DESC, _source DESC, _source_row DESC"
+
+
+class History:
+    """The snapshots on record. A snapshot is visible when its ingest is done."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def latest(self, name: str) -> Snapshot | None:
+        """Return the newest snapshot, or None."""
+        found = self.snapshots(name, limit=1)
+        return found[0] if found else None
+
+    def snapshot(self, name: str, *, version: int | None = None, at: datetime | None = None) -> Snapshot:
+        """Return the newest snapshot, the one of a version, or the one that was the newest at a moment.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        found = self.snapshots(name)
+        if not found:
+            raise UnknownNameError("dataset with rows", name, self.names())
+        if version is not None:
+            found = [one for one in found if one.version == version]
+        if at is not None:
+            found = [one for one in found if one.created_at <= at]
+        if not found:
+            shown = f"{name}@{version}" if version is not None else f"{name} at {at:%Y-%m-%d %H:%M:%S%z}"
+            raise UnknownNameError("snapshot", shown, [one.ref.id for one in self.snapshots(name)])
+        return found[0]
+
+    def snapshots(self, name: str, *, limit: int | None = None) -> list[Snapshot]:
+        """Return the snapshots, the newest first."""
+        query = (
+            sa.select(ingests, datasets.c.declaration)
+            .join(datasets, datasets.c.name == ingests.c.dataset)
+            .where(ingests.c.dataset == name, ingests.c.status == "done", ingests.c.rows_accepted > 0)
+            .order_by(ingests.c.number.desc())
+            .limit(limit)
+        )
+        with self._stores.facts.read() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Snapshot(
+                dataset=row.dataset,
+                version=row.version,
+                rows=row.total_rows,
+                schema_digest=row.schema_digest,
+                created_at=row.finished_at,
+                ingest_id=row.id,
+                latest_by=tuple(row.declaration["key"]) if row.has_superseded else (),
+            )
+            for row in rows
+        ]
+
+    def names(self) -> list[str]:
+        """Return the datasets on record."""
+        with self._stores.facts.read() as connection:
+            return list(connection.execute(sa.select(datasets.c.name).order_by(datasets.c.name)).scalars())
+
+    def declaration(self, name: str) -> dict[str, object]:
+        """Return what was declared at the last ingest, as JSON.
+
+        Raises:
+            UnknownNameError: If the dataset was never ingested.
+        """
+        with self._stores.facts.read() as connection:
+            found = connection.execute(sa.select(datasets.c.declaration).where(datasets.c.name == name)).scalar()
+        if found is None:
+            raise UnknownNameError("dataset", name, self.names())
+        return dict(found)
+
+
+def declared_columns(declaration: Mapping[str, object], type_: str) -> list[str]:
+    """Return the columns that a dataset's contract declared with a type, from its declaration as JSON."""
+    contract = declaration["contract"]
+    listed = contract.get("columns", []) if isinstance(contract, dict) else []
+    return [str(one["name"]) for one in listed if one["type"] == type_]
+
+
+def latest_rows(relation: str, key: Sequence[str]) -> str:
+    """Return the SQL that reads a relation, the newest row of each key only; all rows where there is no key."""
+    if not key:
+        return f"SELECT * FROM {relation}"
+    names = ", ".join(quote_name(name) for name in key)
+    return f"SELECT * FROM {relation} QUALIFY row_number() OVER (PARTITION BY {names} ORDER BY {_NEWEST}) = 1"
