@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from loopwright.data import stage
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
+from loopwright.data.ingest import stage
 from loopwright.data.ingest.records import ingests
 from loopwright.data.lake import Lake
 from loopwright.data.sources.files import files
@@ -36,7 +36,7 @@ from loopwright.data.dataset import Dataset
 from loopwright.data.sources.files import files
 from loopwright.data.sources.push import push
 from loopwright.data.lake import Lake
-from loopwright.data import stage
+from loopwright.data.ingest import stage
 
 def killed(reached):
     if reached == sys.argv[2]:

@@ -79,9 +79,8 @@ class Lake:
             ingest = Ingest(self._stores, dataset, self._on_stage)
             recovered = ingest.recover()
             ingest.stage.begin()
-            report = ingest.run(
-                reader_of(dataset.source).plan(dataset.source, self._reading(dataset, ingest.stage.folder))
-            )
+            reading = self._reading(dataset, ingest.stage.folder)
+            report = ingest.run(reader_of(dataset.source).plan(dataset.source, reading))
         return report if recovered is None else _sum(recovered, report)
 
     def push(self, dataset: Dataset, rows: Frame, *, batch_id: str | None = None) -> IngestReport:

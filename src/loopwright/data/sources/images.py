@@ -192,9 +192,8 @@ def _unit(
                 }
             )
 
-    return Unit(
-        "images", digest_json([one.name for one, _, _ in chosen]), 0, 0, batches, is_text=True, is_recorded=False
-    )
+    digest = digest_json([one.name for one, _, _ in chosen])
+    return Unit("images", digest, 0, 0, batches, is_text=True, is_recorded=False)
 
 
 def _batch(

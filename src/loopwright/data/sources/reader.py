@@ -7,18 +7,18 @@ was killed between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
     from loopwright.core.storage.events import EventLog
     from loopwright.data.sources.plan import Known, Plan
 
-S = TypeVar("S", contravariant=True)
+SourceT_contra = TypeVar("SourceT_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Reading:
     events: EventLog
 
 
-class Reader(Protocol[S]):
+class Reader(Protocol[SourceT_contra]):
     """Reads one kind of source."""
 
-    def plan(self, source: S, reading: Reading) -> Plan:
+    def plan(self, source: SourceT_contra, reading: Reading) -> Plan:
         """Return what is new.
 
         Raises:
@@ -55,6 +55,6 @@ class Reader(Protocol[S]):
         """
         ...
 
-    def has_new(self, source: S, reading: Reading) -> bool:
+    def has_new(self, source: SourceT_contra, reading: Reading) -> bool:
         """Tell, as cheaply as the source allows, whether :meth:`plan` would find something."""
         ...

@@ -1,8 +1,8 @@
 """Where a dataset's rows come from: the description that every source gives of itself.
 
-A source is a declaration. It opens nothing when it is made; :mod:`loopwright.data.sources.reader` reads what it describes. The
-description is plain JSON, so that whoever only wants to know "is there anything new?" can list it again
-(:mod:`loopwright.data.sources.listing`) without importing the user's project.
+A source is a declaration. It opens nothing when it is made; a reader (:mod:`loopwright.data.sources.reader`) reads what
+it describes. The description is plain JSON, so that whoever only wants to know "is there anything new?" can list it
+again (:mod:`loopwright.data.sources.listing`) without importing the user's project.
 """
 
 from __future__ import annotations
