@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from loopwright.core.clock import ManualClock
 from loopwright.core.ids import Ids, seeded_entropy
 from loopwright.core.ref import Ref
 from loopwright.loop.loading import load_loop
 from loopwright.loop.turn import run_turn
+from loopwright.registry.version import model_versions
 from loopwright.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -93,16 +96,43 @@ def test_a_champion_meets_a_changed_feature_set(tmp_path: Path) -> None:
         assert outcomes == ["pass", "pass"]
         assert "against the champion's" in reason
 
-        # The same name made by other code: the champion's figure would be that of a model it never was.
+        # The same name made by other code: the champion is asked with what its own code makes of the rows.
         third, outcomes, reason = turn(
             PROJECT.replace('homes["town"], size', 'homes["floor", "town"], size').replace("area / 10", "area / -3")
         )
-        assert third["promoted"] is False
+        assert third["promoted"] is True
+        assert outcomes == ["pass", "pass"]
+        assert "against the champion's" in reason
+        assert float(reason.split("champion's ")[1].split(":")[0]) < 1e-6  # by other code it would be hundreds
+
+        # An input of the champion that is no feature any more.
+        fourth, outcomes, reason = turn(PROJECT)
+        assert fourth["promoted"] is True
+        assert outcomes == ["pass", "pass"]
+        assert "against the champion's" in reason
+
+
+def test_a_champion_that_cannot_be_asked_is_no_champion_beaten(tmp_path: Path) -> None:
+    """Its own features cannot be made: the definition was not kept, or it lies beyond the rows that are there."""
+    data, project = tmp_path / "data", tmp_path / "loop.py"
+    clock = ManualClock(datetime(2026, 2, 1, tzinfo=UTC))
+    with Workspace.open(tmp_path, clock=clock, ids=Ids(clock, seeded_entropy(1))) as workspace:
+
+        def turn(text: str) -> tuple[dict[str, object], list[str], str]:
+            project.write_text(text)
+            clock.advance(timedelta(hours=1))
+            result = run_turn(load_loop(tmp_path), workspace).models["rent"]
+            (verdict,) = workspace.evaluation.records.verdicts(Ref("model", str(result["version"])))
+            return result, [rule.outcome for rule in verdict.rules], verdict.rules[0].reason
+
+        _write(data, "a.csv", range(300), ("Oslo", "Bergen"))
+        assert turn(PROJECT)[0]["promoted"] is True
+        with workspace.stores.facts.write() as connection:
+            row = connection.execute(sa.select(model_versions.c.record)).scalar_one()
+            older = {name: value for name, value in row.items() if name != "definition_digest"}
+            connection.execute(model_versions.update().values(record=older))
+        second, outcomes, reason = turn(PROJECT.replace("area / 10", "area / -3"))
+        assert second["promoted"] is False
         assert outcomes == ["not_enough_evidence", "pass"]
         assert "it takes size, which" in reason
-
-        # An input of the champion that is no longer there.
-        fourth, outcomes, reason = turn(PROJECT)
-        assert fourth["promoted"] is False
-        assert outcomes == ["not_enough_evidence", "pass"]
-        assert "it takes floor, which" in reason
+        assert "was not kept" in reason

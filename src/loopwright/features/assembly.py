@@ -8,11 +8,9 @@ functions by value, so that it loads where the project file is absent.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import cloudpickle
@@ -21,6 +19,7 @@ import numpy as np
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.core.hashing import digest_bytes
 from loopwright.data.ingest.payload import examine_image
+from loopwright.features.by_value import dump_by_value
 from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
 from loopwright.features.online import OnlineStore, entity_key
@@ -29,7 +28,6 @@ from loopwright.features.transform_run import run_in_batches
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
-    from types import ModuleType
 
     from loopwright.features.field import Field
 
@@ -265,17 +263,7 @@ def assembly_to_bytes(assembly: FeatureAssembly) -> bytes:
 
     The bytes are a pickle: load them only if their digest is on record in this workspace, or their origin is trusted.
     """
-    modules = _project_modules([call.function for call in assembly.transforms])
-    registered: list[ModuleType] = []
-    try:
-        for module in modules:
-            if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
-                cloudpickle.register_pickle_by_value(module)
-                registered.append(module)
-        return cast("bytes", cloudpickle.dumps(assembly))
-    finally:
-        for module in registered:
-            cloudpickle.unregister_pickle_by_value(module)
+    return dump_by_value(assembly, [call.function for call in assembly.transforms])
 
 
 def assembly_from_bytes(data: bytes) -> FeatureAssembly:
@@ -290,40 +278,3 @@ def assembly_from_bytes(data: bytes) -> FeatureAssembly:
             f"The bytes {digest_bytes(data)[:12]} hold a {type(loaded).__name__} and no feature assembly."
         )
     return loaded
-
-
-def _project_modules(functions: Sequence[Callable[..., object]]) -> list[ModuleType]:
-    """Return the modules that lie in the functions' folders, or below, and belong to no installed package."""
-    folders: set[Path] = set()
-    own: set[str] = set()
-    for function in functions:
-        module = sys.modules.get(getattr(function, "__module__", "") or "")
-        if module is not None and _is_project_file(module):
-            own.add(module.__name__)
-            folders.add(Path(cast("str", module.__file__)).resolve().parent)
-    return [
-        module
-        for name, module in list(sys.modules.items())
-        if name in own or (folders and _is_project_file(module) and not folders.isdisjoint(_folders_above(module)))
-    ]
-
-
-def _folders_above(module: ModuleType) -> Sequence[Path]:
-    return Path(cast("str", module.__file__)).resolve().parents
-
-
-def _is_project_file(module: ModuleType) -> bool:
-    path = getattr(module, "__file__", None)
-    if not isinstance(path, str) or module.__name__ == "__main__" or module.__name__.partition(".")[0] == "loopwright":
-        return False
-    resolved = Path(path).resolve()
-    installed = {"site-packages", "dist-packages"} & set(resolved.parts)
-    return (
-        not installed
-        and not resolved.is_relative_to(Path(np.__file__).resolve().parent.parent)
-        and not _is_standard(resolved)
-    )
-
-
-def _is_standard(path: Path) -> bool:
-    return path.is_relative_to(Path(sys.modules["os"].__file__ or "/nowhere").resolve().parent)

@@ -15,6 +15,7 @@ from loopwright.evaluation.gate import EverySlice
 from loopwright.evaluation.metrics import metric
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.assembly import assembly_to_bytes
+from loopwright.features.definition import definition_to_bytes
 from loopwright.features.training_set import find_record, training_set_spec
 from loopwright.loop.declared import memory_bytes
 from loopwright.loop.judging import judge_candidate
@@ -201,6 +202,7 @@ class ModelSteps:
                 metrics=run.metrics,
                 parameters=run.params,
                 description=self._model.description,
+                definition=definition_to_bytes(self._spec),
             )
         )
         path.unlink(missing_ok=True)

@@ -32,6 +32,7 @@ class Candidate:
         model_path: Where the file lies on this machine, or the folder that holds it under its own name.
         fields: The features, in the order of training.
         assembly: The request-time half of the features, as `assembly_to_bytes` wrote it.
+        definition: The definition of that training set, as `definition_to_bytes` wrote it; None where it is not known.
         training_set: What the run was trained on, such as ``training_set:<digest>``.
         training_rows: Training rows, one column per field; up to 256 of them become the golden rows.
         metrics: What training measured.
@@ -55,6 +56,7 @@ class Candidate:
     parameters: Mapping[str, object] = field(default_factory=dict)
     description: str = ""
     notes: str = ""
+    definition: bytes | None = None
 
     def __post_init__(self) -> None:
         if not MODEL_NAME.fullmatch(self.model):

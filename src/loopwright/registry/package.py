@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from loopwright.features.assembly import assembly_from_bytes
+from loopwright.features.definition import definition_from_bytes
 from loopwright.registry.compiled import BeyondCompiledForm, CompiledModel
 from loopwright.registry.golden import Golden
 from loopwright.registry.native import NativeModel, Predicts
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
     from loopwright.evaluation.outputs import Outputs
     from loopwright.features.assembly import FeatureAssembly
+    from loopwright.features.training_set import TrainingSetSpec
     from loopwright.registry.rows import Rows
     from loopwright.registry.signature import Signature
     from loopwright.registry.version import ModelVersion
@@ -102,6 +104,11 @@ class LoadedModel:
             if self._native is None:
                 self._native = self._load_native()
             return self._native
+
+    def definition(self) -> TrainingSetSpec | None:
+        """Give the definition of the training set, or None for a version from before it was kept."""
+        digest = self.version.definition_digest
+        return None if digest is None else definition_from_bytes(self._stores.blobs.get(digest))
 
     def golden(self) -> Golden:
         """Give the golden rows and the answers recorded for them."""

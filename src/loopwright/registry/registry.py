@@ -83,6 +83,7 @@ class Registry:
             model_file=record,
             golden_digest=blobs.put(Golden(table, outputs).to_bytes()),
             assembly_digest=blobs.put(candidate.assembly),
+            definition_digest=None if candidate.definition is None else blobs.put(candidate.definition),
             training_set=candidate.training_set,
             compiled=compilation.form,
             not_compiled_because=compilation.reason,

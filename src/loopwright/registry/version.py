@@ -47,6 +47,7 @@ class ModelVersion:
         model_file: The native form.
         golden_digest: The golden rows and the answers the native form gave to them.
         assembly_digest: The request-time half of its features.
+        definition_digest: The definition of its training set; None for versions made before it was kept.
         training_set: What it was trained on.
         compiled: The compiled form that passed the parity gate, if one did.
         not_compiled_because: Why there is no compiled form.
@@ -73,6 +74,7 @@ class ModelVersion:
     description: str = ""
     notes: str = ""
     archived_at: datetime | None = None
+    definition_digest: str | None = None
 
     @property
     def id(self) -> str:
@@ -95,18 +97,23 @@ class ModelVersion:
         needed = [self.model_file.digest, self.golden_digest, self.assembly_digest]
         if self.compiled is not None:
             needed.append(self.compiled.digest)
+        if self.definition_digest is not None:
+            needed.append(self.definition_digest)
         return tuple(needed)
 
     @property
     def code_digests(self) -> tuple[str, ...]:
         """Name the blobs that hold code: they are loaded only when this workspace, or a person, vouches for them.
 
-        A feature assembly is always code. A model file is, when loading it needs more than the types that are
-        always safe: a pickle, or a class from elsewhere.
+        A feature assembly and a definition of features are always code. A model file is, when loading it needs more
+        than the types that are always safe: a pickle, or a class from elsewhere.
         """
+        code = [self.assembly_digest]
+        if self.definition_digest is not None:
+            code.append(self.definition_digest)
         if self.model_file.trusted_types:
-            return (self.assembly_digest, self.model_file.digest)
-        return (self.assembly_digest,)
+            code.append(self.model_file.digest)
+        return tuple(code)
 
     def to_json(self) -> dict[str, Any]:
         """Give the version as plain JSON values."""
@@ -129,6 +136,7 @@ class ModelVersion:
             "golden_digest": self.golden_digest,
             "training_set": str(self.training_set),
             "assembly_digest": self.assembly_digest,
+            "definition_digest": self.definition_digest,
             "compiled": None if self.compiled is None else asdict(self.compiled),
             "not_compiled_because": self.not_compiled_because,
             "metrics": dict(self.metrics),
@@ -161,6 +169,7 @@ class ModelVersion:
             golden_digest=record["golden_digest"],
             training_set=Ref.parse(record["training_set"]),
             assembly_digest=record["assembly_digest"],
+            definition_digest=record.get("definition_digest"),
             compiled=None if compiled is None else CompiledForm.from_json(compiled),
             not_compiled_because=record["not_compiled_because"],
             metrics=record["metrics"],
