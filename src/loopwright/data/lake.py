@@ -29,8 +29,10 @@ from loopwright.data.sources.reader import Reading
 from loopwright.data.sources.readers import reader_of
 from loopwright.data.versions.diff import SnapshotDiff, diff_snapshots
 from loopwright.data.versions.history import History, declared_columns, latest_rows
+from loopwright.data.versions.hold import Holds
 from loopwright.data.versions.retention import Collectable, Retention
 from loopwright.data.versions.snapshot import IngestReport, RowOrigin, Snapshot
+from loopwright.data.versions.tag import Tag, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,13 +137,32 @@ class Lake:
         """Return the datasets that have a snapshot."""
         return [name for name in self._history.names() if self._history.latest(name) is not None]
 
-    def snapshot(self, name: str, *, version: int | None = None, at: datetime | None = None) -> Snapshot:
-        """Return the newest snapshot, the one of a version, or the one that was the newest at a moment.
+    def snapshot(
+        self, name: str, *, version: int | None = None, at: datetime | None = None, tag: str | None = None
+    ) -> Snapshot:
+        """Return the newest snapshot, the one of a version or a tag, or the one that was the newest at a moment.
+
+        The name may say which itself: ``orders@3``, ``orders@2026-01-05``, ``orders@tag``.
 
         Raises:
             UnknownNameError: If there is none.
         """
-        return self._history.snapshot(name, version=version, at=at)
+        return self._history.snapshot(name, version=version, at=at, tag=tag)
+
+    @property
+    def tags(self) -> Tags:
+        """Names of snapshots; see :mod:`loopwright.data.versions.tag`."""
+        return Tags(self._stores.facts, self._stores.clock)
+
+    @property
+    def holds(self) -> Holds:
+        """What must not be removed; see :mod:`loopwright.data.versions.hold`."""
+        return Holds(self._stores.facts, self._stores.clock)
+
+    def tag(self, name: str, tag: str, *, by: str, reason: str = "", immutable: bool = False) -> Tag:
+        """Name a snapshot (``orders``, ``orders@3``, …): it stays readable until the tag moves or is removed."""
+        snapshot = self.snapshot(name)
+        return self.tags.set(snapshot.dataset, tag, snapshot.version, by=by, reason=reason, immutable=immutable)
 
     def history(self, name: str) -> list[Snapshot]:
         """Return the snapshots of a dataset, the newest first."""
@@ -171,8 +192,11 @@ class Lake:
         rows = latest_rows(quote_name(f"{name} stored"), snapshot.latest_by)
         con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {rows}")
 
-    def read(self, snapshot: Snapshot, *, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+    def read(
+        self, snapshot: Snapshot | str, *, columns: Sequence[str] | None = None, where: str | None = None
+    ) -> pa.Table:
         """Read a snapshot into memory: ``columns`` in their order (all by default), rows that match ``where`` (SQL)."""
+        snapshot = self.snapshot(snapshot) if isinstance(snapshot, str) else snapshot
         table = f"datasets/{snapshot.dataset}"
         if not snapshot.latest_by:
             return self._stores.tables.read(table, version=snapshot.version, columns=columns, where=where)
@@ -181,8 +205,9 @@ class Lake:
             self.attach(con, "snapshot", snapshot)
             return to_arrow(con.sql(f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else "")))
 
-    def diff(self, older: Snapshot, newer: Snapshot) -> SnapshotDiff:
+    def diff(self, older: Snapshot | str, newer: Snapshot | str) -> SnapshotDiff:
         """Compare two snapshots of one dataset: columns, rows by key, and each column's distribution."""
+        older, newer = (self.snapshot(one) if isinstance(one, str) else one for one in (older, newer))
         if older.dataset != newer.dataset:
             raise UsageError(f"{older.ref} and {newer.ref} are snapshots of different datasets.")
         key = [str(name) for name in _texts(self._history.declaration(older.dataset)["key"])]
@@ -209,6 +234,7 @@ class Lake:
         A text column is found by its text, and given as text.
         """
         snapshot = self.snapshot(name, version=version)
+        name = snapshot.dataset
         texts = declared_columns(self._history.declaration(name), "text")
         if key_column in texts:
             key = text_ref(str(key))

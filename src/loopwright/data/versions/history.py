@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from loopwright.core.errors import UnknownNameError
+from loopwright.core.errors import UnknownNameError, UsageError
 from loopwright.core.storage.duck import quote_name
 from loopwright.data.ingest.records import datasets, ingests
+from loopwright.data.versions.reference import SnapshotName
 from loopwright.data.versions.snapshot import Snapshot
+from loopwright.data.versions.tag import Tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,15 +33,29 @@ class History:
         found = self.snapshots(name, limit=1)
         return found[0] if found else None
 
-    def snapshot(self, name: str, *, version: int | None = None, at: datetime | None = None) -> Snapshot:
-        """Return the newest snapshot, the one of a version, or the one that was the newest at a moment.
+    def snapshot(
+        self, name: str, *, version: int | None = None, at: datetime | None = None, tag: str | None = None
+    ) -> Snapshot:
+        """Return the newest snapshot, the one of a version or a tag, or the one that was the newest at a moment.
+
+        The name may say which itself: ``orders@3``, ``orders@2026-01-05``, ``orders@tag``.
 
         Raises:
             UnknownNameError: If there is none.
+            UsageError: If the name says which, and an option too.
         """
+        asked = [one for one in (version, at, tag) if one is not None]
+        named = SnapshotName.parse(name)
+        if len(asked) + (named != SnapshotName(named.dataset)) > 1:
+            raise UsageError(f"'{name}' is asked for in two ways.", hint="Give one of: a version, a moment, a tag.")
+        name = named.dataset
+        version = named.version if version is None else version
+        at, tag = at or named.at, tag or named.tag
         found = self.snapshots(name)
         if not found:
             raise UnknownNameError("dataset with rows", name, self.names())
+        if tag is not None:
+            version = Tags(self._stores.facts, self._stores.clock).find(name, tag).version
         if version is not None:
             found = [one for one in found if one.version == version]
         if at is not None:
