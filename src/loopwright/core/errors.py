@@ -14,7 +14,8 @@
     │   ├── GateRefusedError          no passing verdict
     │   ├── AliasConflictError        somebody else moved the alias first
     │   ├── UntrustedError            code or a pickle from elsewhere
-    │   └── BudgetSpentError          the holdout, the retrain or the spend budget is used up
+    │   ├── BudgetSpentError          the holdout, the retrain or the spend budget is used up
+    │   └── AccessDeniedError         no token, or one whose role does not include it
     ├── FailedError                   something broke while it ran                            exit code 1
     │   ├── SourceError               data that cannot be read
     │   ├── IngestStoppedError        a contract with on_failure="stop"
@@ -32,6 +33,7 @@
     └── RequestError                  an answer to a client of the server, with its HTTP status
         ├── InvalidRequestError       400
         ├── UnauthorizedRequestError  401
+        ├── ForbiddenRequestError     403
         ├── NotFoundRequestError      404
         ├── WrongMethodError          405
         ├── TooLargeError             413
@@ -160,6 +162,10 @@ class BudgetSpentError(RefusedError):
     """A budget (holdout answers, retrains, money) is used up."""
 
 
+class AccessDeniedError(RefusedError):
+    """No token was given where one is needed, or its role does not include what is asked."""
+
+
 class FailedError(LoopwrightError):
     """Something broke while it ran; what was finished before is kept."""
 
@@ -245,6 +251,12 @@ class UnauthorizedRequestError(RequestError):
     """The request lacks a valid token."""
 
     status = 401
+
+
+class ForbiddenRequestError(RequestError):
+    """The token's role does not include what is asked."""
+
+    status = 403
 
 
 class NotFoundRequestError(RequestError):

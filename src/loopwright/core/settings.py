@@ -33,16 +33,17 @@ _KEYS = {
     ("serving", "host"): "serving_host",
     ("serving", "port"): "serving_port",
     ("serving", "token"): "serving_token",
+    ("access", "token"): "access_token",
     ("training", "memory"): "training_memory",
     ("training", "time"): "training_time",
 }
-_FROM_ENVIRONMENT_ONLY = {"serving_token"}
+_FROM_ENVIRONMENT_ONLY = {"serving_token", "access_token"}
 _WRITTEN = {name: f"[{section}] {key}" for (section, key), name in _KEYS.items()}
 # Where each backend may be, as this version knows them; the rooms that open them check the rest.
 _BACKENDS = {
     "metadata_url": ("sqlite:///", "postgresql://", "postgresql+psycopg://"),
     "online_url": ("sqlite:///",),
-    "stream_url": ("sqlite:///",),
+    "stream_url": ("sqlite:///", "kafka://"),
     "engine_url": ("duckdb://",),
     "compute_url": ("local://",),
 }
@@ -68,6 +69,7 @@ class Settings(BaseModel):
     serving_host: str = "127.0.0.1"
     serving_port: int = Field(8642, ge=0, le=65535)
     serving_token: str | None = None
+    access_token: str | None = None
     training_memory: str = "8GB"
     training_time: str = "6h"
 

@@ -6,30 +6,49 @@ Declarations only; nothing here reads data. How a value is read as its type, and
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from loopwright.core.errors import ContractError, UnknownNameError
+from loopwright.data.bounds import (
+    as_json,
+    check_multiple,
+    check_on_failure,
+    check_range,
+    check_text_options,
+    checked_length,
+    checked_mostly,
+    checked_values,
+)
+from loopwright.data.sensitive import check_sensitive
+from loopwright.data.words import (
+    BYTES_TYPES,
+    COLUMN_TYPES,
+    PAYLOAD_TYPES,
+    SYSTEM_COLUMNS,
+    ColumnType,
+    OnFailure,
+    Scalar,
+    Sensitive,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ColumnType = Literal["int", "float", "string", "category", "bool", "timestamp", "date", "image", "audio", "text"]
-OnFailure = Literal["quarantine", "stop", "warn"]
-Sensitive = Literal["hash", "mask", "drop"]
-Scalar = bool | int | float | str | date | datetime
-
-COLUMN_TYPES: tuple[str, ...] = get_args(ColumnType)
-BYTES_TYPES = frozenset({"image", "audio"})
-PAYLOAD_TYPES = BYTES_TYPES | {"text"}
-SYSTEM_COLUMNS = ("_source", "_source_row", "_arrived_at", "_ingest_id")
-_NUMBERS = frozenset({"int", "float"})
-_ORDERED = _NUMBERS | {"timestamp", "date"}
-_TEXTS = frozenset({"string", "category", "text"})
+__all__ = [
+    "BYTES_TYPES",
+    "COLUMN_TYPES",
+    "PAYLOAD_TYPES",
+    "SYSTEM_COLUMNS",
+    "Column",
+    "ColumnType",
+    "OnFailure",
+    "Scalar",
+    "Sensitive",
+    "check_on_failure",
+    "column",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,19 @@ class Column:
     required: bool = True
     sensitive: Sensitive | None = None
     on_failure: OnFailure = "quarantine"
+    above: Scalar | None = None
+    below: Scalar | None = None
+    not_among: tuple[Scalar, ...] | None = None
+    not_matches: str | None = None
+    starts_with: str | None = None
+    ends_with: str | None = None
+    contains: str | None = None
+    length: tuple[int | None, int | None] | None = None
+    multiple_of: int | float | None = None
+    format: str | None = None
+    json: bool = False
+    coerce: bool = True
+    mostly: float | None = None
 
     @property
     def is_payload(self) -> bool:
@@ -57,7 +89,7 @@ class Column:
         for field in fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                described[field.name] = _as_json(value)
+                described[field.name] = as_json(value)
         return described
 
 
@@ -67,14 +99,27 @@ def column(
     *,
     between: tuple[Scalar, Scalar] | None = None,
     among: Iterable[Scalar] | None = None,
+    not_among: Iterable[Scalar] | None = None,
     at_least: Scalar | None = None,
     at_most: Scalar | None = None,
+    above: Scalar | None = None,
+    below: Scalar | None = None,
+    multiple_of: int | float | None = None,
     matches: str | None = None,
+    not_matches: str | None = None,
+    starts_with: str | None = None,
+    ends_with: str | None = None,
+    contains: str | None = None,
+    length: int | tuple[int | None, int | None] | None = None,
+    format: str | None = None,
+    json: bool = False,
     required: bool = True,
+    coerce: bool = True,
+    mostly: float | None = None,
     sensitive: bool | Sensitive | None = None,
     on_failure: OnFailure = "quarantine",
 ) -> Column:
-    """Declare a column: its type and what its values must satisfy.
+    """Declare a column: its type and what its values must satisfy. A missing value fails ``required`` alone.
 
     Args:
         name: The column's name, as in the data.
@@ -86,12 +131,28 @@ def column(
             text column, and transforms and models that take it, see the text; SQL and views see the reference.
         between: Smallest and largest value, both included.
         among: The allowed values.
+        not_among: Values that must not occur.
         at_least: Smallest value, included.
         at_most: Largest value, included.
+        above: Lower bound, excluded.
+        below: Upper bound, excluded.
+        multiple_of: A number of which each value is a whole multiple, to a billionth of it.
         matches: Regular expression that the whole value must match (RE2 syntax).
+        not_matches: Regular expression that the whole value must not match.
+        starts_with: What a text begins with.
+        ends_with: What a text ends with.
+        contains: What a text holds somewhere, to the letter.
+        length: Smallest and largest number of characters, either of them None; or one number for both.
+        format: A time's form that a text must have, in the codes of ``strftime``, such as ``%Y-%m-%d``.
+        json: Whether each text must be JSON.
         required: Whether a missing value is a failure.
-        sensitive: Marks personal data, for what is logged and shown: ``"hash"`` (``True``), ``"mask"`` or ``"drop"``
-            there. The dataset itself holds the value.
+        coerce: Whether values of another type are read as this one (``"3"`` as 3); without it, a source that has types
+            must have this one. Text formats such as CSV have none, and are read either way.
+        mostly: The share of rows for which each check of the column must hold, such as 0.95: of the rows of one ingest
+            that have a value, and for ``required`` of all. Where it is reached, the rows that fail are kept; where it is
+            not, ``on_failure`` is done. A value that cannot be read as the type, which no row could keep, fails always.
+        sensitive: Personal data, and what is done about it: ``"hash"``, ``"mask"`` or ``"drop"`` the value at ingest,
+            or ``"restrict"`` (``True``) who gets to see it; see :mod:`loopwright.data.sensitive`.
         on_failure: ``quarantine`` the row, ``stop`` the ingest before anything is stored, or ``warn`` and keep the row.
 
     Raises:
@@ -110,89 +171,41 @@ def column(
         raise ContractError(f"{where}: {unknown.message}", hint=unknown.hint)
     check_on_failure(on_failure, where)
     if between is not None:
-        if at_least is not None or at_most is not None:
+        if any(bound is not None for bound in (at_least, at_most, above, below)):
             raise ContractError(f"{where} has between= and at_least= or at_most=.", hint="Keep one of them.")
         if isinstance(between, str) or not isinstance(between, Sequence) or len(between) != 2:
             raise ContractError(f"{where}: between= takes (smallest, largest), got {between!r}.")
         at_least, at_most = between
-    _check_bounds(where, type, at_least, at_most)
-    allowed = _check_among(where, type, among)
-    if matches is not None:
-        _check_pattern(where, type, matches)
-    marked: Sensitive | None = "hash" if sensitive is True else (sensitive or None)
-    if marked not in (None, "hash", "mask", "drop"):
-        raise ContractError(f"{where}: sensitive= is True, 'hash', 'mask' or 'drop', got {sensitive!r}.")
-    return Column(name, type, at_least, at_most, allowed, matches, required, marked, on_failure)
-
-
-def check_on_failure(on_failure: str, where: str, allowed: tuple[str, ...] = get_args(OnFailure)) -> None:
-    """Raise ContractError unless ``on_failure`` is one of ``allowed``."""
-    if on_failure not in allowed:
-        raise ContractError(f"{where}: on_failure={on_failure!r} is not known.", hint=f"Use {' or '.join(allowed)}.")
-
-
-def _check_bounds(where: str, type_: str, low: Scalar | None, high: Scalar | None) -> None:
-    for bound in (low, high):
-        if bound is None:
-            continue
-        if type_ not in _ORDERED:
-            raise ContractError(
-                f"{where} is {type_}, and a range needs a number, a timestamp or a date.",
-                hint="Use among= or matches=.",
-            )
-        number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
-        if number != (type_ in _NUMBERS) or (isinstance(bound, float) and math.isnan(bound)):
-            raise ContractError(f"{where} is {type_}, and {bound!r} is no bound for it.")
-        if not number:
-            _as_moment(where, bound)
-    if low is None or high is None:
-        return
-    first, last = (low, high) if type_ in _NUMBERS else (_as_moment(where, low), _as_moment(where, high))
-    if first > last:  # type: ignore[operator]
-        raise ContractError(f"{where} must lie between {low!r} and {high!r}: the first is larger.", hint="Swap them.")
-
-
-def _as_moment(where: str, value: Scalar) -> datetime:
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
-        raise ContractError(f"{where}: {value!r} is no time.", hint="Write it as '2026-01-31T00:00:00'.") from None
-    return moment.replace(tzinfo=None) - (moment.utcoffset() or (moment - moment))
-
-
-def _check_among(where: str, type_: str, among: Iterable[Scalar] | None) -> tuple[Scalar, ...] | None:
-    if among is None:
-        return None
-    if isinstance(among, str):
-        raise ContractError(f"{where}: among= takes a list of values, got the text {among!r}.")
-    allowed = tuple(among)
-    if not allowed:
-        raise ContractError(f"{where}: among= is empty, so no value could pass.", hint="Name the allowed values.")
-    if type_ in BYTES_TYPES or type_ in {"timestamp", "date"}:
-        raise ContractError(f"{where} is {type_}: among= is for numbers, texts and truth values.")
-    for value in allowed:
-        fits = (
-            isinstance(value, str)
-            if type_ in _TEXTS
-            else isinstance(value, bool)
-            if type_ == "bool"
-            else isinstance(value, (int, float)) and not isinstance(value, bool)
-        )
-        if not fits:
-            raise ContractError(f"{where} is {type_}, and {value!r} in among= is not.")
-    return allowed
-
-
-def _check_pattern(where: str, type_: str, pattern: str) -> None:
-    if type_ not in _TEXTS:
-        raise ContractError(f"{where} is {type_}: matches= is for string, category and text.")
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ContractError(f"{where}: matches={pattern!r} is no regular expression: {error}.") from None
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    return list(value) if isinstance(value, tuple) else value
+    check_range(where, type, at_least=at_least, at_most=at_most, above=above, below=below)
+    check_multiple(where, type, multiple_of)
+    texts: dict[str, object] = {"matches": matches, "not_matches": not_matches, "starts_with": starts_with}
+    texts |= {"ends_with": ends_with, "contains": contains, "length": length, "format": format, "json": json}
+    check_text_options(where, type, texts)
+    marked = check_sensitive(where, type, sensitive)
+    share = checked_mostly(where, mostly)
+    if share is not None and type in PAYLOAD_TYPES:
+        raise ContractError(f"{where} is {type}, which rows hold as a reference: mostly= is for values.")
+    return Column(
+        name,
+        type,
+        at_least,
+        at_most,
+        checked_values(where, type, among, "among"),
+        matches,
+        required,
+        marked,
+        on_failure,
+        above=above,
+        below=below,
+        not_among=checked_values(where, type, not_among, "not_among"),
+        not_matches=not_matches,
+        starts_with=starts_with,
+        ends_with=ends_with,
+        contains=contains,
+        length=checked_length(where, length),
+        multiple_of=multiple_of,
+        format=format,
+        json=bool(json),
+        coerce=bool(coerce),
+        mostly=share,
+    )

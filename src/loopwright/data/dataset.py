@@ -131,6 +131,7 @@ class Dataset:
                 )
         if any(part in SYSTEM_COLUMNS for part in (*named, event_time, arrival_time)):
             raise DeclarationError(f"Dataset {name!r} names a system column as key or time.")
+        _check_sensitive(name, rules, (*named, *(part for part in (event_time, arrival_time) if part)))
         for check in rules.checks:
             if isinstance(check, Fresh) and event_time is None:
                 raise ContractError(f"Dataset {name!r} has {check.label} and no event time.", hint="Give event_time=.")
@@ -197,6 +198,17 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r})"
+
+
+def _check_sensitive(name: str, rules: Contract, needed: Iterable[str]) -> None:
+    """Refuse to lose what tells rows apart."""
+    told_apart = {column for check in rules.uniques() for column in check.columns} | set(needed)
+    for item in rules.columns:
+        if item.name in told_apart and item.sensitive in ("mask", "drop"):
+            raise ContractError(
+                f"Dataset {name!r}: {item.name!r} tells rows apart, and sensitive={item.sensitive!r} would lose it.",
+                hint="Use sensitive='hash': equal values stay equal.",
+            )
 
 
 _FIELDS = frozenset(field.name for field in fields(Dataset))

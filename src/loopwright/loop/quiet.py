@@ -64,7 +64,7 @@ def project_digest(project: Path, settings: Settings) -> str:
     That is: the project's Python files, settings, the interpreter, the installed packages, and our version.
     """
     files = {str(path.relative_to(project)): digest_bytes(path.read_bytes()) for path in _python_files(project)}
-    described = settings.model_dump(mode="json", exclude={"serving_token"})
+    described = settings.model_dump(mode="json", exclude={"serving_token", "access_token"})
     return digest_json([__version__, described, sys.version, dict(installed_packages()), files])
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loopwright.core.errors import ContractError, IngestStoppedError
+from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import quote_text
 from loopwright.data.check import Fresh, RowCount
@@ -17,6 +18,7 @@ from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
 from loopwright.data.contract import require_known
 from loopwright.data.ingest.identity import Identified, Identity
 from loopwright.data.ingest.payload import store_payloads
+from loopwright.data.ingest.redaction import Redaction
 from loopwright.data.ingest.stage import SOURCE, Stage, with_system_columns
 from loopwright.data.ingest.text import TextShelf, raw_with_texts
 from loopwright.data.quality.judge import REASONS_TYPE, Judge, Judged
@@ -114,6 +116,7 @@ class Judging:
         if isinstance(dataset.source, FilesSource) and dataset.source.is_images:
             self._payloads.setdefault(dataset.source.column, "image")
             self._measures = dataset.source.measures
+        self._redaction = Redaction(dataset.contract, Pseudonyms(stores.facts))
         self._tally = Tally()
         self._missing: dict[str, tuple[list[str], list[str]]] = {}
 
@@ -176,7 +179,7 @@ class Judging:
             batch = store_payloads(batch, self._payloads, self._stores.payloads, measures=self._measures)  # noqa: PLW2901
             judged = judge.judge(batch, is_text=unit.is_text)
             tally.add(batch.num_rows, judged)
-            self._texts.add(judged.good)
+            self._texts.add(self._redaction.good(judged.good))
             self._stage_bad(judged.bad)
             last = max(last, pc.max(batch[ROW]).as_py())
         return last + 1
@@ -187,6 +190,7 @@ class Judging:
         self._stage.add_good(with_system_columns(rows, arrived=arrived, ingest_id=self._ingest_id))
 
     def _stage_bad(self, rows: pa.Table) -> None:
+        rows = self._redaction.bad(rows)
         self._stage.add_bad(with_system_columns(rows, arrived=self._now, ingest_id=self._ingest_id))
 
     def _check_names(self, judge: Judge, columns: list[str]) -> None:
