@@ -147,7 +147,9 @@ def test_a_views_version_follows_its_definition():
     ("arguments", "message"),
     [
         (((), {"entity": "a"}), "reads no dataset"),
-        (((orders,), {"entity": ()}), "has no entity"),
+        (((orders,), {"entity": ("a", "")}), "names no column"),
+        (((orders,), {"entity": ("a", "a")}), "names a key column twice"),
+        (((orders,), {"entity": {"a": ""}}), "names no column"),
         (((other,), {"entity": "a"}), "has no event time"),
         (((orders,), {"entity": "a", "ttl": "0s"}), "no row would ever count"),
         (((orders,), {"entity": "a", "ttl": "never"}), "is not a duration"),

@@ -222,9 +222,8 @@ class FeatureAssembly:
                 hint="Pass online= and now=, and fill the store with materialize.",
             )
         entity = [cast("Array", raw[name]).tolist() for name in view.entity]
-        found = online.read_many(
-            view.key, [entity_key(values) for values in zip(*entity, strict=True)], now=now, ttl=view.ttl
-        )
+        keys = [entity_key(values) for values in zip(*entity, strict=True)] if entity else [entity_key(())] * rows
+        found = online.read_many(view.key, keys, now=now, ttl=view.ttl)
         result: dict[str, Array] = {}
         for field in view.fields:
             values = [None if row is None else row.values.get(field.name) for row in found]

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import duckdb
 import pyarrow as pa
 from sqlalchemy.exc import IntegrityError
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_json
-from loopwright.core.storage.duck import connect, quote_name
+from loopwright.core.storage.duck import quote_name
 from loopwright.data.ingest.text import read_texts
+from loopwright.features.availability import SourceRule
 from loopwright.features.columns import Array, arrow_type, from_arrow
+from loopwright.features.engine import Inputs
+from loopwright.features.engines import open_engine
 from loopwright.features.example_rows import EXAMPLES, ROW, ExampleSource, count_mature, example_source, make_examples
 from loopwright.features.field import Field, field_of
-from loopwright.features.join import point_in_time
 from loopwright.features.on_demand import OnDemand
 from loopwright.features.request import PAYLOADS, RequestField
 from loopwright.features.set_writer import SetWriter
@@ -27,15 +28,17 @@ from loopwright.features.split import EVENT_TIME, KEY
 from loopwright.features.training_set import TrainingSetRecord, TrainingSetSpec, find_record, training_sets
 from loopwright.features.transform_run import run_in_batches
 from loopwright.features.view import FeatureView
-from loopwright.features.view_run import ViewRows, known_at_rules, run_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    import duckdb
+
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
     from loopwright.data.versions.snapshot import Snapshot
+    from loopwright.features.engine import EngineSession, FeatureEngine, ViewRows
 
 FORMAT = 1  # raised when the same inputs would give another file
 ROWS_PER_BATCH = 65_536
@@ -46,9 +49,10 @@ ROWS_PER_TEXT_BATCH = 16_384
 class TrainingSetBuilder:
     """Makes training sets out of snapshots."""
 
-    def __init__(self, stores: Stores, lake: Lake) -> None:
+    def __init__(self, stores: Stores, lake: Lake, engine: FeatureEngine | None = None) -> None:
         self._stores = stores
         self._lake = lake
+        self._engine = engine or open_engine(stores.settings)
 
     def build(self, spec: TrainingSetSpec, snapshots: Mapping[str, Snapshot], as_of: datetime) -> TrainingSetRecord:
         """Return the training set of a definition on some snapshots, building it if it was not built before.
@@ -67,50 +71,40 @@ class TrainingSetBuilder:
             raise FeatureError(
                 f"'{spec.name}' reads {', '.join(missing)}, of which there is no snapshot.", hint="Ingest first."
             )
-        with connect(temp_folder=self._stores.local / "tmp") as connection:
-            for name in spec.datasets:
-                self._lake.attach(connection, name, snapshots[name])
-            source = example_source(connection, spec)
+        inputs = Inputs(self._stores, self._lake, {name: snapshots[name] for name in spec.datasets})
+        with self._engine.open(inputs) as session:
+            source = example_source(session.desk, spec)
             used = {name: snapshots[name].version for name in spec.datasets}
             digest = digest_json(
                 {
                     "format": FORMAT,
                     "spec": spec.digest,
                     "snapshots": used,
-                    "known": count_mature(connection, source, as_of),
+                    "known": count_mature(session.desk, source, as_of),
                 }
             )
             found = find_record(self._stores, digest)
             if found is not None:
                 return found
-            return self._build(connection, source, digest, used, as_of)
+            return self._build(session, source, digest, used, as_of)
 
     def _build(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        session: EngineSession,
         source: ExampleSource,
         digest: str,
         used: dict[str, int],
         as_of: datetime,
     ) -> TrainingSetRecord:
-        spec = source.spec
+        spec, connection = source.spec, session.desk
         warnings = list(make_examples(connection, source, as_of))
-        views = [run_view(connection, view, (spec.label,)) for view in spec.views]
+        views = [session.compute(view, (spec.label,)) for view in spec.views]
         for rows in views:
             warnings.extend(rows.warnings)
         columns = [name for name, *_ in connection.sql(f"DESCRIBE {EXAMPLES}").fetchall() if name != ROW]
         fields = input_fields(source, views, columns)
         held = self._assign(connection, spec)
-        try:
-            sql = point_in_time(
-                connection, EXAMPLES, [rows.join for rows in views], time=EVENT_TIME, columns=columns, order=ROW
-            )
-            stream = connection.sql(sql).to_arrow_reader(_batch_rows(source))
-        except duckdb.Error as error:
-            raise FeatureError(
-                f"The features of '{spec.name}' cannot be joined: {' '.join(str(error).split())[:300]}",
-                hint="An entity must have the same type in the view and in the examples.",
-            ) from error
+        stream = session.join(EXAMPLES, views, time=EVENT_TIME, columns=columns, order=ROW, batch=_batch_rows(source))
         writer = SetWriter(self._stores, digest, fields, source.label_field(), source)
         first_row = 0
         with writer:
@@ -179,10 +173,11 @@ class TrainingSetBuilder:
         )
         rules = {source.name: "arrival_time" if spec.label.dataset.arrival_time else "event_time"}
         for rows in views:
-            rules |= {name: rule.kind for name, rule in known_at_rules(rows.view, (spec.label,)).items()}
+            for dataset in rows.view.datasets:
+                rules[dataset.name] = SourceRule.of(dataset, (spec.label,)).kind
         names = [ref.name for ref in spec.columns]
         names += [ref.name for transform in spec.transforms for ref in transform.inputs]
-        names += [entity for view in spec.views for entity in view.entity]
+        names += [entity for view in spec.views for entity in view.matched_on]
         inputs = tuple(source.request_field(name) for name in dict.fromkeys(names))
         known = sorted(set(source.types) - set(names) - {spec.label.name})
         record = TrainingSetRecord(

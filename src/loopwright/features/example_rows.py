@@ -179,14 +179,14 @@ def make_examples(connection: duckdb.DuckDBPyConnection, source: ExampleSource, 
     for transform in spec.transforms:
         columns.extend(source.request_field(ref.name).name for ref in transform.inputs)
     for view in spec.views:
-        for entity in view.entity:
+        for entity in view.matched_on:
             if entity not in source.types:
                 raise FeatureError(
                     f"The feature view '{view.name}' is keyed by '{entity}', which the examples ('{source.name}') "
                     f"do not have.",
-                    hint="Add the column to the dataset, or rename it in the view.",
+                    hint="Say which of their columns it equals: entity={'" + entity + "': 'column'}.",
                 )
-        columns.extend(view.entity)
+        columns.extend(view.matched_on)
     if spec.holdout.by:
         source.type_of(spec.holdout.by, "the holdout's entity")
         columns.append(spec.holdout.by)

@@ -25,10 +25,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from loopwright.core.storage.duck import quote_name
+from loopwright.core.storage.duck import quote_name, quote_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     import duckdb
 
@@ -88,8 +89,9 @@ def point_in_time(
         in_order = rows_in_order(connection, view) if view.in_order is None else view.in_order
         common.append(f"{name} AS ({latest_known_sql(view, in_order=in_order)})")
         pairs = zip(view.on, view.entity, strict=True)
-        equal = " AND ".join(f"x.{quote_name(left)} = {name}.{quote_name(right)}" for left, right in pairs)
-        joins.append(f"ASOF LEFT JOIN {name} ON {equal} AND {moment} >= {name}.{quote_name(view.known_at)}")
+        tests = [f"x.{quote_name(left)} = {name}.{quote_name(right)}" for left, right in pairs]
+        tests.append(f"{moment} >= {name}.{quote_name(view.known_at)}")
+        joins.append(f"ASOF LEFT JOIN {name} ON {' AND '.join(tests)}")
         chosen.extend(_alive(name, view, feature, moment) for feature in view.features)
     text = f"WITH {', '.join(common)} " if common else ""
     text += f"SELECT {', '.join(chosen)} FROM {quote_name(examples)} AS x {' '.join(joins)}"
@@ -141,9 +143,37 @@ def latest_known_sql(view: JoinView, *, in_order: bool) -> str:
     if in_order:
         return rows
     order = ", ".join(f"{name} NULLS FIRST" for name in (known, event, *features))
-    window = f"(PARTITION BY {', '.join(entity)} ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
-    following = f"lead({known}) OVER (PARTITION BY {', '.join(entity)} ORDER BY {order})"
+    by = f"PARTITION BY {', '.join(entity)} " if entity else ""
+    window = f"({by}ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
+    following = f"lead({known}) OVER ({by}ORDER BY {order})"
     return f"{rows} QUALIFY {event} >= max({event}) OVER {window} AND {following} IS DISTINCT FROM {known}"
+
+
+def latest_sql(view: JoinView, *, until: datetime, after: datetime | None = None) -> str:
+    """Return the SELECT of the row of each entity that counts at ``until``: key, event time, known at, features.
+
+    Args:
+        view: The rows.
+        until: The moment; rows that have outlived their ttl then are left out.
+        after: Only rows that were not known yet at this earlier moment.
+    """
+    known, event = quote_name(view.known_at), quote_name(view.event_time)
+    tests = [f"{known} <= TIMESTAMPTZ {quote_text(until.isoformat())}"]
+    if after is not None:
+        tests.append(f"{known} > TIMESTAMPTZ {quote_text(after.isoformat())}")
+    if view.ttl is not None:
+        tests.append(f"{event} > TIMESTAMPTZ {quote_text((until - view.ttl).isoformat())}")
+    by = f"PARTITION BY {', '.join(map(quote_name, view.entity))} " if view.entity else ""
+    return (
+        f"SELECT * FROM ({latest_known_sql(view, in_order=bool(view.in_order))}) WHERE {' AND '.join(tests)} "
+        f"QUALIFY row_number() OVER ({by}ORDER BY {event} DESC, {known} DESC) = 1"
+    )
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Return how many rows a table has."""
+    found = first_row(connection, f"SELECT count(*) FROM {quote_name(table)}")
+    return 0 if found is None else int(str(found[0]))
 
 
 def _alive(name: str, view: JoinView, feature: str, moment: str) -> str:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from loopwright.core.errors import FeatureError
 from loopwright.features.assembly import FeatureAssembly, TransformCall, ViewLookup
 from loopwright.features.build import TrainingSetBuilder
-from loopwright.features.materialize import MaterializeReport, ParityReport, materialize, parity, view_key
+from loopwright.features.engines import open_engine
+from loopwright.features.materialize import MaterializeReport, materialize, view_key
 from loopwright.features.online import OnlineStore, Value, entity_key
 from loopwright.features.online_sqlite import open_online_store
+from loopwright.features.parity import ParityReport, parity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
     from loopwright.data.versions.snapshot import Snapshot
+    from loopwright.features.engine import FeatureEngine
     from loopwright.features.label import Label
     from loopwright.features.training_set import TrainingSetRecord, TrainingSetSpec
     from loopwright.features.view import FeatureView
@@ -30,12 +33,20 @@ class FeatureStore:
         stores: The workspace's stores.
         lake: Reads the snapshots.
         online: The online store; by default the one that the settings name, opened when it is first needed.
+        engine: What computes views; by default the one that the settings name.
     """
 
-    def __init__(self, stores: Stores, lake: Lake, online: OnlineStore | None = None) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        lake: Lake,
+        online: OnlineStore | None = None,
+        engine: FeatureEngine | None = None,
+    ) -> None:
         self._stores = stores
         self._lake = lake
         self._online = online
+        self.engine = engine or open_engine(stores.settings)
 
     @property
     def online(self) -> OnlineStore:
@@ -48,7 +59,7 @@ class FeatureStore:
         self, spec: TrainingSetSpec, snapshots: Mapping[str, Snapshot], as_of: datetime
     ) -> TrainingSetRecord:
         """Return the training set of a definition on some snapshots, built once."""
-        return TrainingSetBuilder(self._stores, self._lake).build(spec, snapshots, as_of)
+        return TrainingSetBuilder(self._stores, self._lake, self.engine).build(spec, snapshots, as_of)
 
     def assembly(self, spec: TrainingSetSpec, record: TrainingSetRecord) -> FeatureAssembly:
         """Return the request-time half of a training set: the same fields from request rows."""
@@ -64,7 +75,9 @@ class FeatureStore:
     ) -> MaterializeReport:
         """Bring the online values of a view up to a moment, by default now; see ``loopwright.features.materialize``."""
         moment = until or self._stores.clock.now()
-        return materialize(self._stores, self._lake, self.online, view, snapshots, labels=labels, until=moment)
+        return materialize(
+            self._stores, self._lake, self.online, self.engine, view, snapshots, labels=labels, until=moment
+        )
 
     def get_online(
         self, view: FeatureView, entity_rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
@@ -95,7 +108,7 @@ class FeatureStore:
         self, view: FeatureView, snapshots: Mapping[str, Snapshot], *, labels: Sequence[Label] = (), sample: int = 1000
     ) -> ParityReport:
         """Compare online values with the offline join, value by value; see ``loopwright.features.materialize``."""
-        return parity(self._stores, self._lake, self.online, view, snapshots, labels=labels, sample=sample)
+        return parity(self._stores, self._lake, self.online, self.engine, view, snapshots, labels=labels, sample=sample)
 
 
 def assembly_of(spec: TrainingSetSpec, record: TrainingSetRecord) -> FeatureAssembly:
@@ -104,7 +117,7 @@ def assembly_of(spec: TrainingSetSpec, record: TrainingSetRecord) -> FeatureAsse
         ViewLookup(
             view.name,
             view.version,
-            view.entity,
+            view.matched_on,
             view.ttl,
             tuple(field for field in record.feature_fields if field.origin == "view" and field.source == view.name),
         )

@@ -84,7 +84,7 @@ class TrainingSetSpec:
     @property
     def datasets(self) -> tuple[str, ...]:
         """The names of all datasets it reads, the label's first."""
-        sources = [source.name for view in self.views for source in view.sources]
+        sources = [dataset.name for view in self.views for dataset in view.datasets]
         return tuple(dict.fromkeys([self.label.dataset.name, *sources]))
 
     @property

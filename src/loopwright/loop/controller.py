@@ -103,8 +103,8 @@ class Controller:
             for view in model.features:
                 if model.online is None or not isinstance(view, FeatureView):
                     continue
-                if all(source.name in known for source in view.sources):
-                    snapshots = {source.name: self._workspace.data.snapshot(source.name) for source in view.sources}
+                if all(dataset.name in known for dataset in view.datasets):
+                    snapshots = {each.name: self._workspace.data.snapshot(each.name) for each in view.datasets}
                     self._workspace.features.materialize(view, snapshots, labels=[model.label])
 
     def _decide(self, model: ModelDeclaration) -> tuple[DecisionRecord | None, str | None]:

@@ -191,8 +191,8 @@ def datasets_of(label: Label, features: Iterable[ColumnRef | FeatureView | OnDem
         match feature:
             case ColumnRef(dataset=dataset):
                 found.append(dataset)
-            case FeatureView(sources=sources):
-                found.extend(sources)
+            case FeatureView():
+                found.extend(feature.datasets)
             case OnDemand(inputs=inputs):
                 found.extend(ref.dataset for ref in inputs)
     return found

@@ -76,7 +76,7 @@ class ModelSteps:
             )
         label = model.label
         for view in self._spec.views:
-            versions = {source.name: self._snapshots[source.name].version for source in view.sources}
+            versions = {each.name: self._snapshots[each.name].version for each in view.datasets}
             key = digest_json([view.version, versions, label.name, label.arrives_after.total_seconds()])
             self._steps.run(f"online {view.name}", partial(self._fill_online, view), key=key)
         built = self._steps.run(f"training set {model.name}", self._build)

@@ -10,9 +10,9 @@ from loopwright.core.storage.duck import connect
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
+from loopwright.features.engine_duckdb import DuckSession
 from loopwright.features.label import label
 from loopwright.features.view import feature_view
-from loopwright.features.view_run import run_view
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ def known_hours(view, labels):
     )
     with connect() as connection:
         connection.register("events", table)
-        rows = run_view(connection, view, labels)
+        rows = DuckSession(connection).compute(view, labels)
         found = connection.sql(f'SELECT epoch_us(__known_at__) FROM "{rows.join.table}" ORDER BY 1').fetchall()
     return [(micros / 1e6 - START.timestamp()) / 3600 for (micros,) in found], rows
 

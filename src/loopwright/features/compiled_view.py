@@ -1,108 +1,86 @@
-"""Run a feature view on DuckDB: Ibis tables in, checked rows out, kept as a table.
+"""A view as an expression: its function called, its columns checked, its availability derived. Runs nothing.
 
-Reads snapshots through views of the connection; writes a temporary table. Every mistake in a view's function ends as a
-``FeatureError``.
+Every engine compiles the same expression. Every mistake in a view's function ends as a ``FeatureError``.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
 import ibis
 
 from loopwright.core.durations import format_duration
 from loopwright.core.error_text import short_text
 from loopwright.core.errors import FeatureError
-from loopwright.core.storage.duck import quote_name
 from loopwright.data.column import SYSTEM_COLUMNS
 from loopwright.features.availability import ARRIVED_AT, KNOWN_AT, CannotFollowError, SourceRule, derive, plain_frames
 from loopwright.features.field import DType, Field
-from loopwright.features.join import JoinView, first_duplicate, has_late_rows
+from loopwright.features.view import FeatureView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from loopwright.data.dataset import Dataset
     from loopwright.features.label import Label
-    from loopwright.features.view import FeatureView
 
-_SQL_TYPES: dict[str, str] = {"float64": "DOUBLE", "category": "VARCHAR", "timestamp": "TIMESTAMPTZ"}
+IBIS_TYPES: dict[str, str] = {"float64": "float64", "category": "string", "timestamp": "timestamp('UTC', 6)"}
 
 
 @dataclass(frozen=True)
-class ViewRows:
-    """A view's rows, kept as a table of the connection.
+class CompiledView:
+    """What an engine needs to compute a view.
 
     Attributes:
         view: The view.
-        join: How to join them: table, entity, event time, ``known_at`` and features.
-        fields: The features that the view makes, in its order.
-        known_at: How the rows' availability was found, for people.
+        expression: Entity columns, event time, ``__known_at__`` and features, in their types.
+        fields: The features, in the view's order.
         warnings: What a reader of the training set should know.
     """
 
     view: FeatureView
-    join: JoinView
+    expression: ibis.Table
     fields: tuple[Field, ...]
     warnings: tuple[str, ...] = ()
 
 
-def run_view(connection: duckdb.DuckDBPyConnection, view: FeatureView, labels: Sequence[Label] = ()) -> ViewRows:
-    """Compute a view's rows with their availability into a temporary table.
+def source_table(source: Dataset | FeatureView) -> str:
+    """Return the name under which an expression reads a dataset, or another view's rows (no dataset has a blank)."""
+    return f"view {source.name}" if isinstance(source, FeatureView) else source.name
+
+
+def compile_view(view: FeatureView, schemas: Mapping[str, ibis.Schema], labels: Sequence[Label] = ()) -> CompiledView:
+    """Call a view's function and derive what it needs to be joined.
 
     Args:
-        connection: Has a view or table for each source, under the dataset's name.
-        view: What to run.
+        view: What to compile.
+        schemas: By ``source_table``, the columns of each source.
         labels: The labels whose columns are known later than their rows.
 
     Raises:
-        FeatureError: If the function raises, returns no table, lacks a column, makes no feature, makes one of a type
-            that is no feature, or gives two rows for one entity and event time.
+        FeatureError: If the function raises, returns no table, lacks a column, makes no feature, or makes one of a type
+            that is no feature.
     """
-    result = _call(view, [_table(connection, source.name) for source in view.sources])
+    tables = [ibis.table(schemas[source_table(source)], name=source_table(source)) for source in view.sources]
+    result = call_view(view, tables)
     fields = _check_columns(view, result)
     traced, warnings = _with_known_at(view, result, labels)
-    name = f"__view_{re.sub(r'[^A-Za-z0-9_]', '_', view.name)}__"
-    event = f"{quote_name(view.event_time)}::TIMESTAMPTZ"
-    columns = [
-        *(quote_name(key) for key in view.entity),
-        f"{event} AS {quote_name(view.event_time)}",
-        f"greatest({event}, {quote_name(KNOWN_AT)}::TIMESTAMPTZ) AS {quote_name(KNOWN_AT)}",
-        *(f"{quote_name(field.name)}::{_SQL_TYPES[field.dtype]} AS {quote_name(field.name)}" for field in fields),
-    ]
-    try:
-        sql = str(ibis.to_sql(traced, dialect="duckdb"))
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {quote_name(name)} AS SELECT {', '.join(columns)} FROM ({sql})"
-        )
-    except (duckdb.Error, ibis.common.exceptions.IbisError) as error:
-        raise FeatureError(
-            f"The feature view '{view.name}' cannot be computed: {short_text(error)}",
-            hint="Check its types and columns.",
-        ) from error
-    names = tuple(field.name for field in fields)
-    join = JoinView(name, view.entity, view.entity, view.event_time, KNOWN_AT, names, view.ttl)
-    _check_duplicates(connection, view, join)
-    join = JoinView(
-        name, view.entity, view.entity, view.event_time, KNOWN_AT, names, view.ttl, not has_late_rows(connection, join)
+    moment = "timestamp('UTC', 6)"
+    event = traced[view.event_time].cast(moment)
+    expression = traced.select(
+        **{key: traced[key] for key in view.entity},
+        **{view.event_time: event, KNOWN_AT: ibis.greatest(event, traced[KNOWN_AT].cast(moment))},
+        **{field.name: traced[field.name].cast(IBIS_TYPES[field.dtype]) for field in fields},
     )
-    return ViewRows(view, join, fields, warnings)
+    return CompiledView(view, expression, fields, warnings)
 
 
-def known_at_rules(view: FeatureView, labels: Sequence[Label]) -> dict[str, SourceRule]:
-    """Return, by dataset, when its rows are known."""
-    return {source.name: SourceRule.of(source, labels) for source in view.sources}
+def call_view(view: FeatureView, tables: Sequence[ibis.Table]) -> ibis.Table:
+    """Call the view's function on some tables.
 
-
-def _table(connection: duckdb.DuckDBPyConnection, name: str) -> ibis.Table:
-    """Return an Ibis table of a relation's name and types: an expression to be compiled, with no engine behind it."""
-    schema = connection.sql(f"SELECT * FROM {quote_name(name)} LIMIT 0").to_arrow_table().schema
-    return ibis.table(ibis.Schema.from_pyarrow(schema), name=name)
-
-
-def _call(view: FeatureView, tables: list[ibis.Table]) -> ibis.Table:
+    Raises:
+        FeatureError: If it raises, or returns something else than a table.
+    """
     try:
         result = view.function(*tables)
     except Exception as error:
@@ -116,6 +94,19 @@ def _call(view: FeatureView, tables: list[ibis.Table]) -> ibis.Table:
             hint="Return a table, as in orders.select('courier_id', 'placed_at', pace=…).",
         )
     return result
+
+
+def known_at_rules(view: FeatureView, labels: Sequence[Label]) -> dict[str, SourceRule]:
+    """Return, by ``source_table``, when its rows are known.
+
+    A view's rows, read by another view, carry their own moment in the column ``_arrived_at``.
+    """
+    return {
+        source_table(source): SourceRule(ARRIVED_AT, source.event_time)
+        if isinstance(source, FeatureView)
+        else SourceRule.of(source, labels)
+        for source in view.sources
+    }
 
 
 def _check_columns(view: FeatureView, result: ibis.Table) -> tuple[Field, ...]:
@@ -181,7 +172,7 @@ def _with_known_at(
     if ARRIVED_AT in result.columns:
         known = ibis.greatest(known, plain[ARRIVED_AT].cast("timestamp('UTC')"))
         return plain.mutate(**{KNOWN_AT: known}), (f"{start} from their {ARRIVED_AT}, and {delay}.",)
-    arriving = [source.name for source in view.sources if source.arrival_time]
+    arriving = [name.removeprefix("view ") for name, rule in rules.items() if rule.kind == "arrival_time"]
     if arriving:
         raise FeatureError(
             f"The feature view '{view.name}' reads {', '.join(arriving)}, whose rows arrive late, through {operation}, "
@@ -189,15 +180,3 @@ def _with_known_at(
             hint=f"Return a column {ARRIVED_AT} with the latest arrival of what each row was computed from.",
         )
     return plain.mutate(**{KNOWN_AT: known}), (f"{start} {delay}.",)
-
-
-def _check_duplicates(connection: duckdb.DuckDBPyConnection, view: FeatureView, join: JoinView) -> None:
-    found = first_duplicate(connection, join)
-    if found is None:
-        return
-    *keys, event_time, _, count = found
-    entity = ", ".join(f"{name}={value!r}" for name, value in zip(view.entity, keys, strict=True))
-    raise FeatureError(
-        f"The feature view '{view.name}' returns {count} rows for {entity} at {view.event_time}={event_time}.",
-        hint="A view gives one row per entity and event time: aggregate, or keep the last.",
-    )

@@ -1,0 +1,24 @@
+"""From ``[engine] url`` to what runs the feature views. A new engine is a file of its own and a line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loopwright.core.errors import SettingsError
+from loopwright.features.engine_duckdb import DuckEngine
+
+if TYPE_CHECKING:
+    from loopwright.core.settings import Settings
+    from loopwright.features.engine import FeatureEngine
+
+
+def open_engine(settings: Settings) -> FeatureEngine:
+    """Return the engine that the settings name; it starts nothing before its first session.
+
+    Raises:
+        SettingsError: If no engine of this kind is known.
+    """
+    url = settings.engine_url
+    if url.startswith("duckdb://"):
+        return DuckEngine()
+    raise SettingsError(f"The setting [engine] url cannot be {url!r}.", hint="Known: duckdb://.")
