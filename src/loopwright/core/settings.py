@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ _KEYS = {
     ("training", "memory"): "training_memory",
     ("training", "time"): "training_time",
 }
+_NAMED = "sources"  # a section of names that the project chooses: connections and secrets
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FROM_ENVIRONMENT_ONLY = {"serving_token", "access_token"}
 _WRITTEN = {name: f"[{section}] {key}" for (section, key), name in _KEYS.items()}
 # Where each backend may be, as this version knows them; the rooms that open them check the rest.
@@ -53,7 +56,9 @@ class Settings(BaseModel):
     """The settings of one project.
 
     Relative paths in URLs are taken from the project's folder. ``LOOPWRIGHT_STORE_URL`` overrides ``[store] url``, and
-    so on; secrets (``LOOPWRIGHT_SERVING_TOKEN``) are taken from the environment only.
+    so on; secrets (``LOOPWRIGHT_SERVING_TOKEN``) are taken from the environment only. ``[sources]`` holds what the
+    project's sources name: connections (``orders_db = "postgresql://…"``) and secrets (``shop_token = "…"``), which
+    ``LOOPWRIGHT_SOURCES_ORDERS_DB`` and so on override.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +77,7 @@ class Settings(BaseModel):
     access_token: str | None = None
     training_memory: str = "8GB"
     training_time: str = "6h"
+    sources: dict[str, str] = Field(default_factory=dict, repr=False)
 
     @property
     def home(self) -> Path:
@@ -94,6 +100,7 @@ class Settings(BaseModel):
                 values[name] = (
                     tuple(part.strip() for part in text.split(",") if part.strip()) if name == "alert_urls" else text
                 )
+        values[_NAMED] = _named(values.get(_NAMED), variables)
         try:
             settings = cls(project=project.resolve(), **values)  # type: ignore[arg-type]
         except ValidationError as error:
@@ -121,6 +128,9 @@ def _from_file(path: Path) -> dict[str, object]:
             raise SettingsError(
                 f"{path.name} holds sections only, and {section!r} is a value.", hint=f"Write [{section}] above it."
             )
+        if section == _NAMED:
+            values[_NAMED] = keys
+            continue
         for key, value in keys.items():
             name = _KEYS.get((section, key))
             if name is None:
@@ -136,6 +146,21 @@ def _from_file(path: Path) -> dict[str, object]:
                 )
             values[name] = tuple(value) if isinstance(value, list) else value
     return values
+
+
+def _named(content: object, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the connections and secrets of the sources: those of the file, overridden by variables."""
+    found: dict[str, str] = {}
+    for name, value in (content if isinstance(content, dict) else {}).items():
+        if not _NAME.fullmatch(name):
+            raise SettingsError(
+                f"[{_NAMED}] {name!r} is no name for a connection.", hint="Use lower-case letters, digits and '_'."
+            )
+        if not isinstance(value, str):
+            raise SettingsError(f"[{_NAMED}] {name} is a {type(value).__name__}.", hint="Write it as a text.")
+        found[name] = value
+    prefix = f"{_PREFIX}{_NAMED}_".upper()
+    return found | {key.removeprefix(prefix).lower(): variables[key] for key in variables if key.startswith(prefix)}
 
 
 def _check(settings: Settings) -> None:

@@ -10,7 +10,9 @@ from loopwright.core.ids import Ids
 from loopwright.core.lineage import Lineage
 from loopwright.core.storage.blobs import BlobStore
 from loopwright.core.storage.events import SqliteEventLog
+from loopwright.core.storage.events_kafka import KafkaEventLog
 from loopwright.core.storage.facts import Facts
+from loopwright.core.storage.kafka_url import SCHEME
 from loopwright.core.storage.location import made_folder
 from loopwright.core.storage.payloads import PayloadStore
 from loopwright.core.storage.tables import TableStore
@@ -59,12 +61,13 @@ def open_stores(settings: Settings, *, clock: Clock | None = None, ids: Ids | No
     made_folder(settings.home, "the project's folder")
     facts = Facts(settings.metadata_url)
     blobs = BlobStore(settings.store_url)
+    url = settings.stream_url
     tables = TableStore(settings.store_url, clock=used_clock, cache=settings.home / "cache")
     return Stores(
         blobs=blobs,
         tables=tables,
         payloads=PayloadStore(blobs, tables),
-        events=SqliteEventLog(settings.stream_url, clock=used_clock),
+        events=KafkaEventLog(url) if url.startswith(SCHEME) else SqliteEventLog(url, clock=used_clock),
         facts=facts,
         lineage=Lineage(facts, used_clock),
         clock=used_clock,
