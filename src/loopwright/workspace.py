@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from loopwright.core.access import Access
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
+from loopwright.data.disclosure import Disclosure
 from loopwright.data.lake import Lake
 from loopwright.evaluation.evaluator import Evaluator
 from loopwright.features.store import FeatureStore
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from loopwright.core.access import Principal
     from loopwright.core.clock import Clock
     from loopwright.core.ids import Ids
     from loopwright.core.storage.stores import Stores
@@ -50,6 +53,25 @@ class Workspace:
     def data(self) -> Lake:
         """Datasets, snapshots and the quarantine."""
         return Lake(self.stores)
+
+    @cached_property
+    def access(self) -> Access:
+        """Tokens, roles, and the record of sensitive values that left."""
+        return Access(self.stores.facts, self.stores.clock, self.stores.ids)
+
+    @cached_property
+    def principal(self) -> Principal:
+        """Who works here, by ``LOOPWRIGHT_ACCESS_TOKEN``; the admin as long as no token was ever made.
+
+        Raises:
+            AccessDeniedError: If a token is needed and none, or none that counts, is given.
+        """
+        return self.access.principal(self.stores.settings.access_token)
+
+    @cached_property
+    def disclosure(self) -> Disclosure:
+        """What of the data this person may see."""
+        return Disclosure(self.access, self.principal)
 
     @cached_property
     def features(self) -> FeatureStore:

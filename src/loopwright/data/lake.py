@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from loopwright.core.errors import SourceError, UsageError
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
+from loopwright.core.storage.table_errors import reading
 from loopwright.data.ingest.ingest import Ingest, report_of
 from loopwright.data.ingest.lock import dataset_lock
 from loopwright.data.ingest.records import ingests, source_marks, source_units
@@ -193,17 +194,23 @@ class Lake:
         con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {rows}")
 
     def read(
-        self, snapshot: Snapshot | str, *, columns: Sequence[str] | None = None, where: str | None = None
+        self,
+        snapshot: Snapshot | str,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
         """Read a snapshot into memory: ``columns`` in their order (all by default), rows that match ``where`` (SQL)."""
         snapshot = self.snapshot(snapshot) if isinstance(snapshot, str) else snapshot
         table = f"datasets/{snapshot.dataset}"
-        if not snapshot.latest_by:
+        if not snapshot.latest_by and limit is None:
             return self._stores.tables.read(table, version=snapshot.version, columns=columns, where=where)
         listed = "*" if columns is None else ", ".join(quote_name(name) for name in columns)
-        with connect() as con:
+        query = f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else "")
+        with connect() as con, reading(table, where):
             self.attach(con, "snapshot", snapshot)
-            return to_arrow(con.sql(f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else "")))
+            return to_arrow(con.sql(query if limit is None else f"{query} LIMIT {limit}"))
 
     def diff(self, older: Snapshot | str, newer: Snapshot | str) -> SnapshotDiff:
         """Compare two snapshots of one dataset: columns, rows by key, and each column's distribution."""
@@ -273,6 +280,8 @@ class Lake:
             has_key=bool(dataset.key or dataset.contract.uniques()),
             now=self._stores.clock.now(),
             events=self._stores.events,
+            connections=self._stores.settings.sources,
+            clock=self._stores.clock,
         )
 
 

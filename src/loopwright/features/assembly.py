@@ -19,6 +19,7 @@ import numpy as np
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.core.hashing import digest_bytes
 from loopwright.data.ingest.payload import examine_image
+from loopwright.data.sensitive import masked
 from loopwright.features.by_value import dump_by_value
 from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
@@ -29,6 +30,7 @@ from loopwright.features.transform_run import run_in_batches
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from loopwright.core.pseudonyms import Pseudonyms
     from loopwright.features.field import Field
 
 NO_ROWS = "The request has no rows."
@@ -145,7 +147,7 @@ class FeatureAssembly:
         if self._block_reader is not None and (block := self._block_reader.read(rows)) is not None:
             return Assembled(self.fields, block, ())
         ignored = self._check_names(rows)
-        raw = {field.name: read_field(rows, field) for field in self.inputs}
+        raw = {field.name: self._hide(read_field(rows, field), field) for field in self.inputs}
         columns: dict[str, Array] = {}
         for field in self.fields:
             if field.origin == "column":
@@ -163,6 +165,25 @@ class FeatureAssembly:
                 raise
             columns[call.field.name] = values
         return Assembled(self.fields, columns, ignored)
+
+    def with_pseudonyms(self, pseudonyms: Pseudonyms) -> FeatureAssembly:
+        """Return the assembly with what it needs where a request names people by fields that the dataset has hashed."""
+        object.__setattr__(self, "_pseudonyms", pseudonyms)
+        return self
+
+    def _hide(self, values: Array | list[bytes | None], field: RequestField) -> Array | list[bytes | None]:
+        """Do to a field's values what was done to the dataset's at ingest."""
+        if field.hidden is None:
+            return values
+        if field.hidden == "hash" and "_pseudonyms" not in self.__dict__:
+            raise FeatureError(
+                f"The field '{field.name}' is hashed, and the workspace's pseudonyms were not given.",
+                hint="Load the version through the registry.",
+            )
+        change = masked if field.hidden == "mask" else cast("Pseudonyms", self.__dict__["_pseudonyms"]).of
+        result = np.empty(len(values), dtype=object)
+        result[:] = [None if value is None else change(cast("str", value)) for value in values]
+        return result
 
     def _check_names(self, rows: Sequence[Row]) -> tuple[str, ...]:
         expected = self._expected

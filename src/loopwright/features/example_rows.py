@@ -111,7 +111,11 @@ class ExampleSource:
 
     def request_field(self, name: str) -> RequestField:
         """Return how a request must send the column."""
-        return RequestField(name, self.type_of(name, f"an input of '{self.spec.name}'"), name in self.required)
+        declared = self.spec.label.dataset.contract.column(name)
+        sensitive = None if declared is None else declared.sensitive
+        hidden = sensitive if sensitive in ("hash", "mask") else None
+        kind = self.type_of(name, f"an input of '{self.spec.name}'")
+        return RequestField(name, kind, name in self.required, hidden)
 
     def label_field(self) -> Field:
         """Return the target's field.

@@ -47,11 +47,13 @@ class RequestField:
         name: Its name in the row.
         type: Its declared column type.
         required: Whether a row without it, or with null, is refused.
+        hidden: What the dataset holds in its place: ``hash`` for pseudonyms, ``mask`` for outlines, None for the value.
     """
 
     name: str
     type: ValueType
     required: bool = True
+    hidden: Literal["hash", "mask"] | None = None
 
     @property
     def is_payload(self) -> bool:
@@ -60,7 +62,12 @@ class RequestField:
 
     def to_json(self) -> dict[str, object]:
         """Return the field as plain JSON values."""
-        return {"name": self.name, "type": self.type, "required": self.required}
+        return {"name": self.name, "type": self.type, "required": self.required, "hidden": self.hidden}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RequestField:
+        """Read a field as ``to_json`` wrote it."""
+        return cls(value["name"], value["type"], value["required"], value.get("hidden"))
 
 
 def read_field(rows: Sequence[Row], field: RequestField) -> Array | list[bytes | None]:

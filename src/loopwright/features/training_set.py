@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
@@ -19,7 +19,7 @@ from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.data.dataset import ColumnRef, Columns
 from loopwright.features.field import Field
 from loopwright.features.on_demand import OnDemand
-from loopwright.features.request import RequestField, ValueType
+from loopwright.features.request import RequestField
 from loopwright.features.view import FeatureView
 
 if TYPE_CHECKING:
@@ -239,10 +239,7 @@ class TrainingSetRecord:
             **plain,
             feature_fields=tuple(Field.from_json(item) for item in value["feature_fields"]),
             label_field=Field.from_json(value["label_field"]),
-            inputs=tuple(
-                RequestField(item["name"], cast("ValueType", item["type"]), item["required"])
-                for item in value["inputs"]
-            ),
+            inputs=tuple(RequestField.from_json(item) for item in value["inputs"]),
             known_columns=tuple(value["known_columns"]),
             warnings=tuple(value["warnings"]),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from loopwright.core.access import Access
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.data.sources.push import PushSource
@@ -27,6 +28,7 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
         host=settings.serving_host,
         port=settings.serving_port if port is None else port,
         tokens=() if settings.serving_token is None else (settings.serving_token,),
+        has_access_control=Access(stores.facts, stores.clock, stores.ids).is_on,
         state_file=settings.home / "server.json",
         parent_pid=parent_pid,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import UnknownNameError
+from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.duck import borrowed
 from loopwright.monitoring.outcomes import outcomes_table
 from loopwright.serving.compactor import find_prediction
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from loopwright.core.lineage import Edge
+    from loopwright.data.dataset import Dataset
     from loopwright.data.versions.snapshot import RowOrigin
     from loopwright.loop.project import Loop
     from loopwright.registry.version import ModelVersion
@@ -90,7 +92,7 @@ def why_prediction(workspace: Workspace, loop: Loop, prediction_id: str) -> Why:
     dataset = loop.models[model].label.dataset
     row = None
     if key is not None and len(dataset.key) == 1 and dataset.name in workspace.data.names():
-        row = workspace.data.row(dataset.name, dataset.key[0], key)
+        row = _row(workspace, dataset, str(key), purpose=f"why {prediction_id}", is_stored_key=True)
     return Why(
         subject=f"prediction {prediction_id}: {answer}{about}",
         prediction=record,
@@ -122,13 +124,27 @@ def why_row(workspace: Workspace, loop: Loop, dataset_name: str, key: str) -> Wh
     if dataset_name not in loop.datasets:
         raise UnknownNameError("dataset", dataset_name, loop.datasets)
     dataset = loop.datasets[dataset_name]
-    row = workspace.data.row(dataset_name, dataset.key[0], key) if dataset.key else None
+    row = _row(workspace, dataset, key, purpose=f"why {dataset_name}") if dataset.key else None
     if row is None:
         keyed = (
             f"Rows are found by {dataset.key[0]}." if dataset.key else "The dataset has no key; declare one with key=."
         )
         raise UnknownNameError("row", key, where=f"in '{dataset_name}'", hint=keyed)
     return Why(f"row {key} of {dataset_name}", None, None, row, None, (), ())
+
+
+def _row(
+    workspace: Workspace, dataset: Dataset, key: str, *, purpose: str, is_stored_key: bool = False
+) -> RowOrigin | None:
+    """Find a row by its key, as who asks may see it."""
+    declared = dataset.contract.column(dataset.key[0])
+    if declared is not None and declared.sensitive == "hash" and not is_stored_key:
+        key = Pseudonyms(workspace.stores.facts).of(key)
+    found = workspace.data.row(dataset.name, dataset.key[0], key)
+    if found is None:
+        return None
+    (seen,) = workspace.disclosure.rows(dataset.name, [found.row], dataset.contract.restricted(), purpose=purpose)
+    return replace(found, row=seen)
 
 
 def _outcome(workspace: Workspace, model: str, prediction_id: str) -> Mapping[str, object] | None:

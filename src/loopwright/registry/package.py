@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
+from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.features.assembly import assembly_from_bytes
 from loopwright.features.definition import definition_from_bytes
 from loopwright.registry.compiled import BeyondCompiledForm, CompiledModel
@@ -59,7 +60,9 @@ class LoadedModel:
         require_trust(stores.facts, version.code_digests, what=f"model version {version.id}", trust=trust)
         self.version = version
         # Code, and trusted above: its digest is on record, or the caller named it.
-        self.assembly: FeatureAssembly = assembly_from_bytes(stores.blobs.get(version.assembly_digest))
+        self.assembly: FeatureAssembly = assembly_from_bytes(stores.blobs.get(version.assembly_digest)).with_pseudonyms(
+            Pseudonyms(stores.facts)
+        )
         self._stores = stores
         self._lock = threading.Lock()
         self._native: NativeModel | None = None

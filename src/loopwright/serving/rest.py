@@ -7,7 +7,6 @@ object ``{"error": …}`` with the field and the row where there are any; a trac
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -19,7 +18,6 @@ from loopwright.core.errors import (
     NotFoundRequestError,
     NotReadyError,
     RequestError,
-    UnauthorizedRequestError,
     WrongMethodError,
 )
 from loopwright.serving.endpoint import InferenceCall, Served
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from loopwright.core.clock import Clock
     from loopwright.core.ids import Ids
     from loopwright.serving.endpoint import Endpoint
+    from loopwright.serving.guard import Guard
     from loopwright.serving.http_message import HttpRequest
     from loopwright.serving.ingest_door import IngestDoor
     from loopwright.serving.metrics import ServingMetrics
@@ -69,7 +68,7 @@ class RestDoor:
         state: The server's readiness.
         outcomes: Where outcomes are stored.
         ingest: Where pushed rows are stored.
-        tokens: Bearer tokens of which one must be presented; empty for none (loopback only).
+        guard: Says whether a caller may do what is asked.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class RestDoor:
         clock: Clock,
         ids: Ids,
         version: str,
-        tokens: tuple[str, ...] = (),
+        guard: Guard,
     ) -> None:
         self._endpoints = endpoints
         self._state = state
@@ -93,15 +92,15 @@ class RestDoor:
         self._clock = clock
         self._ids = ids
         self._version = version
-        self._tokens = tuple(token.encode() for token in tokens)
+        self._guard = guard
 
     def respond(self, request: HttpRequest) -> Answer:
         """Answer at once, or return what to await for the answer; neither raises."""
         given: str | None = None
         try:
             given = request_id(request)
-            if self._tokens and request.path not in _OPEN_PATHS:
-                self._authorise(request)
+            if request.path not in _OPEN_PATHS:
+                self._guard.check(request)
             answer = self._route(request, given)
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets JSON
             return self._failed(request, given, error)
@@ -129,12 +128,6 @@ class RestDoor:
             model = request.path[9:] if request.path.startswith("/predict/") else ""
             self._metrics.refused(model if model in self._endpoints else "", _protocol(request.path), error.status)
         return error_response(error, request_id=given)
-
-    def _authorise(self, request: HttpRequest) -> None:
-        scheme, _, token = (request.header(b"authorization") or "").partition(" ")
-        presented = token.strip().encode("latin-1", "replace")
-        if scheme.lower() != "bearer" or not any(hmac.compare_digest(presented, known) for known in self._tokens):
-            raise UnauthorizedRequestError("A valid token is needed.", hint="Send Authorization: Bearer <token>.")
 
     def _route(self, request: HttpRequest, given: str | None) -> Answer:
         path = request.path

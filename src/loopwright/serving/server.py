@@ -31,10 +31,12 @@ import structlog
 import uvloop
 from threadpoolctl import threadpool_limits
 
+from loopwright.core.access import Access
 from loopwright.core.errors import LoopwrightError, SettingsError
 from loopwright.data.lake import Lake
 from loopwright.features.online_sqlite import open_online_store
 from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.guard import Guard
 from loopwright.serving.http_server import HttpServer
 from loopwright.serving.ingest_door import IngestDoor
 from loopwright.serving.metrics import ServingMetrics
@@ -69,6 +71,7 @@ class ServerPlan:
         host: Address to bind; another than loopback needs tokens.
         port: Port to bind; 0 takes a free one, written to ``state_file``.
         tokens: Bearer tokens of which callers must present one.
+        has_access_control: Whether the workspace has tokens on record, which then are asked for.
         state_file: Gets ``{"pid", "host", "port", "models"}`` once the server listens, and goes when it ends.
         poll_s: Seconds between two looks at the change counter.
         drain_delay_s: Seconds after SIGTERM for which requests are still accepted, so that load balancers notice.
@@ -82,6 +85,7 @@ class ServerPlan:
     host: str = "127.0.0.1"
     port: int = 0
     tokens: tuple[str, ...] = ()
+    has_access_control: bool = False
     state_file: Path | None = None
     poll_s: float = 0.3
     drain_delay_s: float = 0.5
@@ -92,10 +96,10 @@ class ServerPlan:
     def __post_init__(self) -> None:
         if not self.models:
             raise SettingsError("A server needs at least one model to serve.", hint="Declare one with loop.deploy(…).")
-        if not is_loopback(self.host) and not self.tokens:
+        if not is_loopback(self.host) and not (self.tokens or self.has_access_control):
             raise SettingsError(
                 f"Binding to {self.host} opens the server to other machines, and no token is set.",
-                hint="Set a token, or bind to 127.0.0.1.",
+                hint="Make one with `loopwright access create`, set LOOPWRIGHT_SERVING_TOKEN, or bind to 127.0.0.1.",
             )
 
 
@@ -137,7 +141,7 @@ class Server:
             clock=stores.clock,
             ids=stores.ids,
             version=installed_version("loopwright"),
-            tokens=plan.tokens,
+            guard=Guard(plan.tokens, Access(stores.facts, stores.clock, stores.ids), clock=stores.clock),
         )
 
     def _endpoint(self, model: str, deployment: OnlineDeployment) -> Endpoint:

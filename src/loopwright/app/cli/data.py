@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
+from loopwright.app.cli.data_rows import show_rows
 from loopwright.app.cli.project import opened
 from loopwright.core.durations import format_duration
 from loopwright.core.errors import UnknownNameError
@@ -16,6 +17,7 @@ from loopwright.loop.project import Loop
 
 app = typer.Typer(no_args_is_help=True)
 _NAME = typer.Argument(help="The dataset.")
+app.command("rows")(show_rows)
 
 
 @app.command("list")

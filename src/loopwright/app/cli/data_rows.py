@@ -1,0 +1,41 @@
+"""``loopwright data rows``: look at the rows of a snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
+from loopwright.app.cli.project import opened
+from loopwright.core.errors import UnknownNameError
+from loopwright.data.column import SYSTEM_COLUMNS
+
+
+def show_rows(
+    name: Annotated[str, typer.Argument(help="The dataset.")],
+    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 20,
+    where: Annotated[str | None, typer.Option(help="An SQL condition over the columns.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns, separated by commas; all by default.")] = None,
+    version: Annotated[int | None, typer.Option(help="A version; the newest by default.")] = None,
+    project: Annotated[Path, PROJECT_OPTION] = Path(),
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Show rows of a snapshot. Restricted values are shown to operators, and that is put on record."""
+    with opened(project) as (loop, workspace):
+        if name not in loop.datasets:
+            raise UnknownNameError("dataset", name, loop.datasets)
+        snapshot = workspace.data.snapshot(name, version=version)
+        chosen = None if columns is None else [one.strip() for one in columns.split(",") if one.strip()]
+        found = workspace.data.read(snapshot, columns=chosen, where=where, limit=limit)
+        if chosen is None:
+            found = found.drop_columns([one for one in SYSTEM_COLUMNS if one in found.column_names])
+        restricted = loop.datasets[name].contract.restricted()
+        rows = workspace.disclosure.rows(name, found.to_pylist(), restricted, purpose=f"data rows {snapshot.ref.id}")
+        names = found.column_names
+    if as_json:
+        print_json(rows)
+        return
+    console.print(table(f"{name}, version {snapshot.version}", names, [[row[one] for one in names] for row in rows]))
+    console.print(f"{len(rows):,} of {snapshot.rows:,} rows", highlight=False)
