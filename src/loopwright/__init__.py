@@ -35,9 +35,16 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing for 
 if TYPE_CHECKING:
     from loopwright.data.check import expect, fresh, row_count, unique
     from loopwright.data.column import column
+    from loopwright.data.contract import Contract
+    from loopwright.data.expected import distribution, volume
+    from loopwright.data.expression import all_different, all_equal, among_together, compare, sums_to
+    from loopwright.data.header import column_count, column_names
+    from loopwright.data.series import decreasing, increasing, outliers, references
     from loopwright.data.sources.files import files
     from loopwright.data.sources.frame import frame
     from loopwright.data.sources.push import push
+    from loopwright.data.sources.sql import sql
+    from loopwright.data.statistic import distinct_values, most_common, statistic
     from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice, no_worse_than_champion
     from loopwright.features.examples import TrainingSet
     from loopwright.features.label import label
@@ -54,9 +61,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "loopwright.data.check": ("expect", "fresh", "row_count", "unique"),
     "loopwright.data.column": ("column",),
+    "loopwright.data.contract": ("Contract",),
+    "loopwright.data.expected": ("distribution", "volume"),
+    "loopwright.data.expression": ("all_different", "all_equal", "among_together", "compare", "sums_to"),
+    "loopwright.data.header": ("column_count", "column_names"),
+    "loopwright.data.series": ("decreasing", "increasing", "outliers", "references"),
+    "loopwright.data.statistic": ("distinct_values", "most_common", "statistic"),
     "loopwright.data.sources.files": ("files",),
     "loopwright.data.sources.frame": ("frame",),
     "loopwright.data.sources.push": ("push",),
+    "loopwright.data.sources.sql": ("sql",),
     "loopwright.evaluation.gate": ("at_least", "at_most", "beats_champion", "every_slice", "no_worse_than_champion"),
     "loopwright.features.examples": ("TrainingSet",),
     "loopwright.features.label": ("label",),
@@ -73,16 +87,26 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Contract",
     "Loop",
     "Params",
     "TrainingSet",
     "Workspace",
     "__version__",
+    "all_different",
+    "all_equal",
+    "among_together",
     "at_least",
     "at_most",
     "beats_champion",
     "choice",
     "column",
+    "column_count",
+    "column_names",
+    "compare",
+    "decreasing",
+    "distinct_values",
+    "distribution",
     "drift_seen",
     "entities",
     "every_slice",
@@ -91,6 +115,7 @@ __all__ = [
     "fraction",
     "frame",
     "fresh",
+    "increasing",
     "integer",
     "kpi",
     "label",
@@ -99,15 +124,22 @@ __all__ = [
     "log_metric",
     "log_param",
     "loss_above_reference",
+    "most_common",
     "new_rows",
     "no_worse_than_champion",
     "online",
+    "outliers",
     "push",
+    "references",
     "row_count",
     "schedule",
     "search",
+    "sql",
+    "statistic",
+    "sums_to",
     "uniform",
     "unique",
+    "volume",
 ]
 
 

@@ -1,31 +1,67 @@
-"""Rules of a contract beyond one column: uniqueness, freshness, row count, expressions over columns."""
+"""Rules of a contract beyond one column, by what they look at.
+
+==================  ===================================================================================================
+several columns     :func:`expect`, :func:`compare`, :func:`all_equal`, :func:`all_different`, :func:`sums_to` and
+of one row          :func:`among_together` (:mod:`loopwright.data.expression`)
+other rows          :func:`unique`; :func:`increasing`, :func:`decreasing`, :func:`outliers` and :func:`references`
+                    (:mod:`loopwright.data.series`)
+the rows of an      :func:`row_count`, :func:`fresh`; :func:`statistic`, :func:`distinct_values`, :func:`most_common`
+ingest together     (:mod:`loopwright.data.statistic`); :func:`distribution`, :func:`volume`
+                    (:mod:`loopwright.data.expected`); :func:`column_names`, :func:`column_count`
+                    (:mod:`loopwright.data.header`)
+==================  ===================================================================================================
+
+The first two kinds name the rows to blame, so ``on_failure`` is ``quarantine``, ``warn`` or ``stop``. The last is about
+no row in particular and can ``warn`` or ``stop``; it is judged on the rows that are accepted.
+
+What Great Expectations and pandera call them stands in ``docs/contracts.md``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from loopwright.core.durations import format_duration, parse_duration
 from loopwright.core.errors import ContractError
-from loopwright.data.column import OnFailure, check_on_failure
+from loopwright.data.bounds import check_on_failure
+from loopwright.data.declared import DeclaredCheck, check_whole, checked_names
+from loopwright.data.expression import Expect, expect
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-_WHOLE_INGEST = ("warn", "stop")
+    from loopwright.data.words import OnFailure
+
+__all__ = ["Check", "Expect", "Fresh", "RowCount", "Unique", "expect", "fresh", "row_count", "unique"]
+
+Check: TypeAlias = DeclaredCheck
 
 
 @dataclass(frozen=True)
-class Unique:
+class Unique(DeclaredCheck):
     """No two rows share these values, in one ingest or across all."""
+
+    positional: ClassVar[tuple[str, ...]] = ("columns",)
+    is_spread: ClassVar[bool] = True
 
     columns: tuple[str, ...]
     on_failure: OnFailure = "quarantine"
 
     @property
+    def word(self) -> str:
+        """The function that declares it."""
+        return "unique"
+
+    @property
     def label(self) -> str:
         """The check as reports name it."""
         return f"unique({', '.join(self.columns)})"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that it names."""
+        return self.columns
 
     def describe(self) -> dict[str, object]:
         """Return the declaration as a JSON value."""
@@ -33,11 +69,16 @@ class Unique:
 
 
 @dataclass(frozen=True)
-class Fresh:
+class Fresh(DeclaredCheck):
     """The newest event time of an ingest is at most this old."""
 
     within: timedelta
     on_failure: OnFailure = "warn"
+
+    @property
+    def word(self) -> str:
+        """The function that declares it."""
+        return "fresh"
 
     @property
     def label(self) -> str:
@@ -48,49 +89,40 @@ class Fresh:
         """Return the declaration as a JSON value."""
         return {"check": "fresh", "seconds": self.within.total_seconds(), "on_failure": self.on_failure}
 
+    def spelled(self) -> str:
+        """Return the declaration as Python."""
+        ending = "" if self.on_failure == "warn" else f", on_failure={self.on_failure!r}"
+        return f"lw.fresh({self.within.total_seconds()!r}{ending})"
+
 
 @dataclass(frozen=True)
-class RowCount:
-    """An ingest that brings rows brings this many good ones."""
+class RowCount(DeclaredCheck):
+    """An ingest that brings rows brings this many good ones; or the dataset then has as many as another."""
 
     at_least: int | None = None
     at_most: int | None = None
     on_failure: OnFailure = "warn"
+    same_as: str | None = None
+
+    @property
+    def word(self) -> str:
+        """The function that declares it."""
+        return "row_count"
 
     @property
     def label(self) -> str:
         """The check as reports name it."""
-        return "row_count"
+        return "row_count" if self.same_as is None else f"row_count(same_as {self.same_as})"
 
     def describe(self) -> dict[str, object]:
         """Return the declaration as a JSON value."""
-        return {
+        described: dict[str, object] = {
             "check": "row_count",
             "at_least": self.at_least,
             "at_most": self.at_most,
             "on_failure": self.on_failure,
         }
-
-
-@dataclass(frozen=True)
-class Expect:
-    """An SQL expression over the columns of a row that must not be false."""
-
-    expression: str
-    name: str
-    on_failure: OnFailure = "quarantine"
-
-    @property
-    def label(self) -> str:
-        """The check as reports name it."""
-        return f"expect({self.name})"
-
-    def describe(self) -> dict[str, object]:
-        """Return the declaration as a JSON value."""
-        return {"check": "expect", "expression": self.expression, "name": self.name, "on_failure": self.on_failure}
-
-
-Check = Unique | Fresh | RowCount | Expect
+        return described if self.same_as is None else described | {"same_as": self.same_as}
 
 
 def unique(*columns: str, on_failure: OnFailure = "quarantine") -> Unique:
@@ -99,12 +131,9 @@ def unique(*columns: str, on_failure: OnFailure = "quarantine") -> Unique:
     >>> unique("order_id").label
     'unique(order_id)'
     """
-    if not columns or not all(isinstance(name, str) and name for name in columns):
-        raise ContractError(f"unique() takes names of columns, got {columns!r}.")
-    if len(set(columns)) != len(columns):
-        raise ContractError(f"unique() names a column twice: {', '.join(columns)}.")
+    names = checked_names("unique()", columns)
     check_on_failure(on_failure, "unique()")
-    return Unique(columns, on_failure)
+    return Unique(names, on_failure)
 
 
 def fresh(within: str | float | timedelta, *, on_failure: OnFailure = "warn") -> Fresh:
@@ -112,29 +141,33 @@ def fresh(within: str | float | timedelta, *, on_failure: OnFailure = "warn") ->
 
     It judges an ingest that brings rows, by the dataset's event time and the moment of the ingest.
     """
-    check_on_failure(on_failure, "fresh() judges a whole ingest and not a row", _WHOLE_INGEST)
+    check_whole(on_failure, "fresh()")
     return Fresh(parse_duration(within), on_failure)
 
 
-def row_count(*, at_least: int | None = None, at_most: int | None = None, on_failure: OnFailure = "warn") -> RowCount:
-    """Declare how many good rows one ingest brings, when it brings any."""
-    check_on_failure(on_failure, "row_count() judges a whole ingest and not a row", _WHOLE_INGEST)
-    if at_least is None and at_most is None:
+def row_count(
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    same_as: object = None,
+    on_failure: OnFailure = "warn",
+) -> RowCount:
+    """Declare how many good rows one ingest brings, when it brings any.
+
+    ``same_as`` names another dataset (or is one): after the ingest, this dataset has as many rows as that one's newest
+    snapshot.
+    """
+    check_whole(on_failure, "row_count()")
+    if at_least is None and at_most is None and same_as is None:
         raise ContractError("row_count() needs at_least= or at_most=.")
+    for bound in (at_least, at_most):
+        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int)):
+            raise ContractError(f"row_count() takes whole numbers of rows, got {bound!r}.")
     if (at_least or 0) < 0 or (at_most is not None and at_most < (at_least or 0)):
         raise ContractError(f"row_count(at_least={at_least}, at_most={at_most}) can never hold.")
-    return RowCount(at_least, at_most, on_failure)
-
-
-def expect(expression: str, *, name: str | None = None, on_failure: OnFailure = "quarantine") -> Expect:
-    """Declare an SQL expression over the columns of one row, such as ``expect("picked_at <= delivered_at")``.
-
-    A row fails where it is false. Where it is unknown (a value is missing, or a cast in it fails) the row
-    passes, as with CHECK in SQL. The names in it are judged at the first ingest.
-    """
-    if not isinstance(expression, str) or not expression.strip():
-        raise ContractError("expect() needs an SQL expression such as 'a <= b'.")
-    if ";" in expression or "--" in expression:
-        raise ContractError(f"expect({expression!r}) holds a statement end or a comment.", hint="Write one expression.")
-    check_on_failure(on_failure, "expect()")
-    return Expect(expression.strip(), name or expression.strip(), on_failure)
+    if same_as is not None and (at_least is not None or at_most is not None):
+        raise ContractError("row_count() has same_as= and bounds.", hint="Write two checks.")
+    other = same_as if isinstance(same_as, str) or same_as is None else getattr(same_as, "name", None)
+    if same_as is not None and (not isinstance(other, str) or not other):
+        raise ContractError(f"row_count(same_as={same_as!r}) names no dataset.")
+    return RowCount(at_least, at_most, on_failure, other)

@@ -104,7 +104,7 @@ def column(
     at_most: Scalar | None = None,
     above: Scalar | None = None,
     below: Scalar | None = None,
-    multiple_of: int | float | None = None,
+    multiple_of: float | None = None,
     matches: str | None = None,
     not_matches: str | None = None,
     starts_with: str | None = None,
@@ -149,8 +149,9 @@ def column(
         coerce: Whether values of another type are read as this one (``"3"`` as 3); without it, a source that has types
             must have this one. Text formats such as CSV have none, and are read either way.
         mostly: The share of rows for which each check of the column must hold, such as 0.95: of the rows of one ingest
-            that have a value, and for ``required`` of all. Where it is reached, the rows that fail are kept; where it is
-            not, ``on_failure`` is done. A value that cannot be read as the type, which no row could keep, fails always.
+            that have a value, and for ``required`` of all. Where it is reached, the rows that fail are kept; where it
+            is not, ``on_failure`` is done. A value that cannot be read as the type, which no row could keep, always
+            fails.
         sensitive: Personal data, and what is done about it: ``"hash"``, ``"mask"`` or ``"drop"`` the value at ingest,
             or ``"restrict"`` (``True``) who gets to see it; see :mod:`loopwright.data.sensitive`.
         on_failure: ``quarantine`` the row, ``stop`` the ingest before anything is stored, or ``warn`` and keep the row.

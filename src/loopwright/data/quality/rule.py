@@ -30,24 +30,35 @@ class Rule:
 
 
 def value_checks(item: Column, value: str) -> list[tuple[str, str]]:
-    """Return the checks of a column's values: the name of each, and the SQL that is true where it fails."""
-    low = None if item.at_least is None else f"{value} < {_literal(item.at_least, item.type)}"
-    high = None if item.at_most is None else f"{value} > {_literal(item.at_most, item.type)}"
+    """Return the checks of a column's values: the name of each, and the SQL that is true where it fails.
+
+    Each is null, or false, where the value is missing.
+    """
     checks: list[tuple[str, str]] = []
+
+    def bound(sign: str, limit: Scalar | None) -> str | None:
+        return None if limit is None else f"{value} {sign} {literal_sql(limit, item.type)}"
+
+    low, high = bound("<", item.at_least), bound(">", item.at_most)
     if low and high:
         checks.append(("between", f"({low} OR {high})"))
     elif low:
         checks.append(("at_least", low))
     elif high:
         checks.append(("at_most", high))
-    if item.among is not None:
-        checks.append(("among", f"{value} NOT IN ({', '.join(_literal(one, item.type) for one in item.among)})"))
-    if item.matches is not None:
-        checks.append(("matches", f"NOT regexp_full_match({value}, {quote_text(item.matches)})"))
-    return checks
+    for name, failed in (("above", bound("<=", item.above)), ("below", bound(">=", item.below))):
+        if failed:
+            checks.append((name, failed))
+    for name, values, word in (("among", item.among, "NOT IN"), ("not_among", item.not_among, "IN")):
+        if values is not None:
+            checks.append((name, f"{value} {word} ({', '.join(literal_sql(one, item.type) for one in values)})"))
+    if item.multiple_of is not None:
+        checks.append(("multiple_of", _no_multiple(item, value)))
+    return checks + _text_checks(item, value)
 
 
-def _literal(value: Scalar, type_: str) -> str:
+def literal_sql(value: Scalar, type_: str) -> str:
+    """Return a declared value as SQL, for a column of the type."""
     if type_ in {"timestamp", "date"}:
         text = value.isoformat() if isinstance(value, (date, datetime)) else str(value)
         return f"{quote_text(text)}::{SQL_TYPES[type_]}"
@@ -56,3 +67,34 @@ def _literal(value: Scalar, type_: str) -> str:
     if isinstance(value, float):
         return f"{quote_text(repr(value))}::DOUBLE"
     return str(value) if isinstance(value, int) else quote_text(str(value))
+
+
+def _no_multiple(item: Column, value: str) -> str:
+    if item.type == "int":
+        return f"{value} % {int(item.multiple_of or 1)} <> 0"
+    times = f"({value} / {literal_sql(float(item.multiple_of or 1), 'float')})"
+    return f"isfinite({value}) AND abs({times} - round({times})) > 1e-9 * greatest(1, abs({times}))"
+
+
+def _text_checks(item: Column, value: str) -> list[tuple[str, str]]:
+    checks: list[tuple[str, str]] = []
+    if item.matches is not None:
+        checks.append(("matches", f"NOT regexp_full_match({value}, {quote_text(item.matches)})"))
+    if item.not_matches is not None:
+        checks.append(("not_matches", f"regexp_full_match({value}, {quote_text(item.not_matches)})"))
+    for name, function, part in (
+        ("starts_with", "starts_with", item.starts_with),
+        ("ends_with", "ends_with", item.ends_with),
+        ("contains", "contains", item.contains),
+    ):
+        if part is not None:
+            checks.append((name, f"NOT {function}({value}, {quote_text(part)})"))
+    if item.length is not None:
+        low, high = item.length
+        outside = [f"length({value}) {sign} {limit}" for sign, limit in (("<", low), (">", high)) if limit is not None]
+        checks.append(("length", f"({' OR '.join(outside)})"))
+    if item.format is not None:
+        checks.append(("format", f"({value} IS NOT NULL AND try_strptime({value}, {quote_text(item.format)}) IS NULL)"))
+    if item.json:
+        checks.append(("json", f"NOT json_valid({value})"))
+    return checks
