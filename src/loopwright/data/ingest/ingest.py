@@ -70,6 +70,7 @@ class Ingest:
         self._quarantine = f"quarantine/{dataset.name}"
         self._application = f"ingest:{dataset.name}"
         self.stage = Stage(stores.local / "ingest" / dataset.name)
+        self.note: dict[str, object] = {}  # goes on record with the report: why this ingest was made
 
     def recover(self) -> IngestReport | None:
         """Complete, or abandon, an ingest that died; None where there is none."""
@@ -100,7 +101,7 @@ class Ingest:
             )
         now, identity = self._stores.clock.now(), self._stores.ids.new()
         declared = None if before is None else self._history.declaration(self._dataset.name)
-        judging = Judging(self._stores, self._dataset, self.stage, ingest_id=identity, now=now, declared=declared)
+        judging = self._judging(identity, now, declared)
         with self._engine(plan, before) as con:
             latest_sql = None
             if before and declared and (self._dataset.key or self._dataset.contract.uniques()):
@@ -113,6 +114,9 @@ class Ingest:
         number, manifest, report = self._pend(identity, plan, staged, before, now, seconds)
         self._on_stage("pending")
         return self._commit(identity, number, manifest, report)
+
+    def _judging(self, identity: str, now: datetime, declared: Mapping[str, object] | None) -> Judging:
+        return Judging(self._stores, self._dataset, self.stage, ingest_id=identity, now=now, declared=declared)
 
     def _engine(self, plan: Plan, before: Snapshot | None) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Return the engine that stays open for a small ingest, and one that spills into the stage for others."""
@@ -139,6 +143,7 @@ class Ingest:
             "waiting": plan.waiting,
             "records": [vars(one) for one in staged.records],
             "marks": dict(plan.marks()),
+            **self.note,
         }
         manifest: dict[str, object] = {
             "id": identity,
