@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, get_args, overload
 
 from loopwright.core.errors import ContractError, DeclarationError, UnknownNameError
 from loopwright.core.hashing import digest_json
 from loopwright.data.check import Fresh
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.column import SYSTEM_COLUMNS, column
 from loopwright.data.contract import Contract, require_known
 from loopwright.data.sources.files import FilesSource
 from loopwright.data.sources.source import Source
@@ -64,11 +64,11 @@ class Dataset:
         source: ``files(...)``, ``push()`` or ``frame(...)``.
         event_time: The column that says when a row's event happened.
         arrival_time: The column that says when a row became known; the moment of ingest where there is none.
-        key: The column or columns that identify a row; kept as a tuple. Images have ``file``.
-        contract: Columns and checks.
+        key: The column or columns that identify a row; kept as a tuple. Images, audio and texts have ``file``.
+        contract: Columns and checks. The column of a folder of images, audio or texts is declared by its source.
         on_duplicate: What becomes of a row whose key is stored already with **other** content: ``quarantine`` it,
             ``ignore`` it (counted), or ``upsert``: keep both, and read the newer one. A row that is equal to the stored
-            one is always left out and counted as a duplicate. Labelled images are upserted.
+            one is always left out and counted as a duplicate. Labelled files are upserted.
         description: What the rows are, for people.
 
     Raises:
@@ -108,9 +108,9 @@ class Dataset:
             raise DeclarationError(
                 f"Dataset {name!r} needs a source, got {source!r}.", hint="Use lw.files(), lw.push() or lw.frame()."
             )
-        images = isinstance(source, FilesSource) and source.is_images
-        named = (key,) if isinstance(key, str) else tuple(key or (("file",) if images else ()))
-        policy = on_duplicate or ("upsert" if images else "quarantine")
+        payload = source.payload if isinstance(source, FilesSource) else None
+        named = (key,) if isinstance(key, str) else tuple(key or (("file",) if payload else ()))
+        policy = on_duplicate or ("upsert" if payload else "quarantine")
         if len(set(named)) != len(named) or not all(isinstance(part, str) and part for part in named):
             raise DeclarationError(f"Dataset {name!r}: key= names columns, each once; got {key!r}.")
         if policy not in get_args(OnDuplicate):
@@ -122,6 +122,8 @@ class Dataset:
                 hint="Give it key=.",
             )
         rules = Contract.of(contract)
+        if isinstance(source, FilesSource) and payload is not None and rules.column(source.column) is None:
+            rules = replace(rules, columns=(*rules.columns, column(source.column, payload)))
         for moment in (event_time, arrival_time):
             declared = rules.column(moment) if moment else None
             if declared is not None and declared.type not in {"timestamp", "date"}:

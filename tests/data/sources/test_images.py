@@ -143,10 +143,11 @@ def test_images_in_a_table(lake: Lake, stores: Stores) -> None:
     dataset = Dataset(
         "shots", push(), key="id", contract=[column("photo", "image"), column("sound", "audio", required=False)]
     )
+    sound = b"fLaC" + bytes(14) + (44_100 << 44).to_bytes(8, "big") + bytes(16)
     report = lake.push(
         dataset,
         [
-            {"id": 1, "photo": png(1, kind="JPEG"), "sound": b"RIFF"},
+            {"id": 1, "photo": png(1, kind="JPEG"), "sound": sound},
             {"id": 2, "photo": b"junk", "sound": None},
             {"id": 3, "photo": None, "sound": b""},
             {"id": 4, "photo": png(4), "sound": None},
@@ -154,6 +155,6 @@ def test_images_in_a_table(lake: Lake, stores: Stores) -> None:
     )
     assert report.reasons == {"audio(sound)": 1, "image(photo)": 1, "required(photo)": 1}
     rows = lake.read(lake.snapshot("shots")).to_pylist()
-    assert stores.payloads.get_many([rows[0]["photo"], rows[0]["sound"]]) == [png(1, kind="JPEG"), b"RIFF"]
+    assert stores.payloads.get_many([rows[0]["photo"], rows[0]["sound"]]) == [png(1, kind="JPEG"), sound]
     again = lake.push(dataset, [{"id": 5, "photo": rows[0]["photo"]}, {"id": 6, "photo": "sha256:" + "0" * 64}])
     assert (again.rows_accepted, again.reasons) == (1, {"image(photo)": 1})

@@ -113,8 +113,7 @@ class Judging:
         self._text_columns = [item.name for item in dataset.contract.columns if item.type == "text"]
         self._texts = TextShelf(self._text_columns, stores.payloads, self._stage_good)
         self._measures: tuple[str, ...] = ()
-        if isinstance(dataset.source, FilesSource) and dataset.source.is_images:
-            self._payloads.setdefault(dataset.source.column, "image")
+        if isinstance(dataset.source, FilesSource):
             self._measures = dataset.source.measures
         self._redaction = Redaction(dataset.contract, Pseudonyms(stores.facts))
         self._tally = Tally()

@@ -1,4 +1,4 @@
-"""Puts the bytes of payload columns into the payload store, and says which images cannot be read."""
+"""Puts the bytes of payload columns into the payload store, and says which images and audio cannot be read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
+from loopwright.data.ingest.audio import AudioFacts, examine_audio
 from loopwright.data.quality.judge import PAYLOAD_DEFECT
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from loopwright.core.storage.payloads import PayloadStore
 
 _REF = re.compile(r"sha256:[0-9a-f]{64}")
+_MEASURES: dict[str, dict[str, pa.DataType]] = {
+    "image": {"width": pa.int64(), "height": pa.int64(), "format": pa.string()},
+    "audio": {"duration_s": pa.float64(), "sample_rate_hz": pa.int64(), "channels": pa.int64(), "format": pa.string()},
+}
 
 
 def store_payloads(
@@ -25,7 +30,8 @@ def store_payloads(
     """Replace the bytes of payload columns by references, and add why a value is no payload.
 
     Bytes that cannot be read are stored too, so that the quarantined row leads to them. ``columns`` maps a column to
-    ``image`` or ``audio``; ``measures`` (width, height, format) of the first image column become columns.
+    ``image`` or ``audio``; ``measures`` (of an image width, height, format; of audio duration_s, sample_rate_hz,
+    channels, format) of the first such column become columns.
     """
     for name, type_ in columns.items():
         if name not in batch.column_names:
@@ -37,12 +43,13 @@ def store_payloads(
         lost = set(store.missing(named)) if named else set()
         refs: list[str | None] = []
         defects: list[str | None] = []
-        measured: list[tuple[int, int, str] | None] = []
+        measured: list[tuple[int, int, str] | AudioFacts | None] = []
         for value in values:
-            defect, size = None, None
+            defect: str | None = None
+            found: tuple[int, int, str] | AudioFacts | None = None
             if isinstance(value, bytes):
                 refs.append(next(stored))
-                defect, size = examine_image(value) if type_ == "image" else (None if value else "0 bytes", None)
+                defect, found = examine_image(value) if type_ == "image" else examine_audio(value)
             elif value is None:
                 refs.append(None)
             else:
@@ -52,16 +59,14 @@ def store_payloads(
                 elif value in lost:
                     defect = f"no payload is stored under {value}"
             defects.append(defect)
-            measured.append(size)
+            measured.append(found)
         batch = batch.set_column(batch.column_names.index(name), name, pa.array(refs, pa.string()))
         if any(defects):
             batch = batch.append_column(PAYLOAD_DEFECT + name, pa.array(defects, pa.string()))
-        for place, (measure, kind) in enumerate(
-            (("width", pa.int64()), ("height", pa.int64()), ("format", pa.string()))
-        ):
+        for place, (measure, kind) in enumerate(_MEASURES[type_].items()):
             if measure in measures and measure not in batch.column_names:
-                found = [None if size is None else size[place] for size in measured]
-                batch = batch.append_column(measure, pa.array(found, kind))
+                values_of = [None if one is None else one[place] for one in measured]
+                batch = batch.append_column(measure, pa.array(values_of, kind))
     return batch
 
 

@@ -1,12 +1,12 @@
-"""Reads files: tables, and folders of images."""
+"""Reads files: tables, and folders of images, audio and texts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loopwright.data.sources.images import has_changed, plan_images
 from loopwright.data.sources.listing import list_source
-from loopwright.data.sources.plan import plan_files
+from loopwright.data.sources.payload_folder import plan_payloads
+from loopwright.data.sources.plan import is_known, plan_files
 
 if TYPE_CHECKING:
     from loopwright.data.sources.files import FilesSource
@@ -19,11 +19,11 @@ class FilesReader:
 
     def plan(self, source: FilesSource, reading: Reading) -> Plan:
         """Return the files that are new or changed."""
-        if source.is_images:
-            return plan_images(source, reading.project, reading.known, folder=reading.folder)
+        if source.payload is not None:
+            return plan_payloads(source, reading.project, reading.known, folder=reading.folder)
         return plan_files(source, reading.project, reading.known, has_key=reading.has_key, folder=reading.folder)
 
     def has_new(self, source: FilesSource, reading: Reading) -> bool:
         """Compare names, sizes and times."""
-        listed = list_source(source.describe(), reading.project)
-        return listed is not None and has_changed(listed, reading.known)
+        listed = list_source(source.describe(), reading.project) or []
+        return not all(is_known(one, reading.known) for one in listed)

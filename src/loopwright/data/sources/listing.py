@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.hashing import digest_json
-from loopwright.data.sources.files import format_of
+from loopwright.data.sources.bucket import Buckets, split_url
+from loopwright.data.sources.files import is_of_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +26,10 @@ _WILD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, order=True)
 class Listed:
-    """One file: its name (relative to the project where it lies inside, else a path or URL), size and time."""
+    """One file: its name (relative to the project where it lies inside, else a path or URL), size and time.
+
+    The time of an object in a store has a fingerprint of its ETag below the second.
+    """
 
     name: str
     size_bytes: int
@@ -35,13 +39,16 @@ class Listed:
 def list_source(description: Mapping[str, object], project: Path) -> list[Listed] | None:
     """List what a source describes, in the order of names; None where it cannot be listed from outside the project.
 
-    The description is what ``Source.describe()`` gave; label tables of images are listed with the images. Nothing is
-    there: an empty list.
+    The description is what ``Source.describe()`` gave; label tables are listed with the files that they label. Nothing
+    is there: an empty list.
+
+    Raises:
+        SourceError: If an object store cannot be listed.
     """
     if description.get("kind") != "files":
         return None
     declared = description.get("format")
-    found = list_files(str(description["pattern"]), project, images=declared == "images")
+    found = list_files(str(description["pattern"]), project, format=None if declared is None else str(declared))
     labels = description.get("labels")
     if isinstance(labels, str):
         found += list_files(labels, project)
@@ -54,16 +61,24 @@ def state_digest(description: Mapping[str, object], project: Path) -> str | None
     return None if listed is None else digest_json([[one.name, one.size_bytes, one.modified_ns] for one in listed])
 
 
-def list_files(pattern: str, project: Path, *, images: bool = False) -> list[Listed]:
-    """List the files that a path, a folder, a glob or a URL means, in the order of their names."""
+def list_files(
+    pattern: str, project: Path, *, format: str | None = None, buckets: Buckets | None = None
+) -> list[Listed]:
+    """List the files that a path, a folder, a glob or a URL means, in the order of their names.
+
+    Of a folder, ``format`` says which files are meant; any table by default.
+
+    Raises:
+        SourceError: If an object store cannot be listed.
+    """
     if is_url(pattern):
-        return sorted(_list_url(pattern, images=images))
+        return sorted(set(_list_url(pattern, format, buckets or Buckets())), key=_name)
     root = os.path.abspath(project)  # noqa: PTH100 - a symlinked project keeps the names its user sees
     found: set[str] = set()
     anchored = os.path.join(root, pattern)  # noqa: PTH118 - as above
     is_folder_sought = not has_wildcard(pattern)
     if is_folder_sought and os.path.isdir(anchored):  # noqa: PTH112
-        found.update(_walk(anchored, images=images))
+        found.update(_walk(anchored, format))
     else:
         found.update([anchored] if is_folder_sought else glob.iglob(anchored, recursive=True))  # noqa: PTH207
     listed = []
@@ -107,46 +122,30 @@ def is_url(pattern: str) -> bool:
     return "://" in pattern
 
 
-def split_url(url: str) -> tuple[str, str]:
-    """Split a URL into the store (scheme and bucket) and the path inside it.
-
-    >>> split_url("s3://bucket/a/*.csv")
-    ('s3://bucket', 'a/*.csv')
-    """
-    scheme, _, rest = url.partition("://")
-    bucket, _, path = rest.partition("/")
-    return f"{scheme}://{bucket}", path
-
-
-def _walk(folder: str, *, images: bool) -> Iterator[str]:
+def _walk(folder: str, format: str | None) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in names:
-            kind = format_of(name)
-            if kind is not None and not name.startswith((".", "_")) and (kind == "images") == images:
+            if not name.startswith((".", "_")) and is_of_folder(name, format):
                 yield os.path.join(parent, name)  # noqa: PTH118
 
 
-def _list_url(pattern: str, *, images: bool) -> Iterator[Listed]:
-    from obstore.store import from_url  # noqa: PLC0415 - local listings do without it
-
+def _list_url(pattern: str, format: str | None, buckets: Buckets) -> Iterator[Listed]:
     base, path = split_url(pattern)
-    store = from_url(base + "/" if base.endswith("//") else base)
-    prefix = fixed_part(path) if has_wildcard(path) else path
-    shape = _as_regex(path) if has_wildcard(path) else None
-    for page in store.list(prefix=prefix.rstrip("/") or None):
-        for entry in page:
-            name = entry["path"]
-            if shape is not None:
-                wanted = shape.fullmatch(name) is not None
-            elif name == path:
-                wanted = True
-            else:
-                kind = format_of(name)
-                wanted = kind is not None and (kind == "images") == images and name.startswith(path.rstrip("/") + "/")
-            if wanted:
-                moment = int(entry["last_modified"].timestamp() * 1_000_000) * 1_000
-                yield Listed(f"{base}/{name}", entry["size"], moment)
+    is_pattern = has_wildcard(path) and not base.startswith("http")
+    shape = _as_regex(path) if is_pattern else None
+    prefix = path if shape is None else fixed_part(path)
+    for name, size, stamp in buckets.list(base, prefix):
+        if shape is not None:
+            is_meant = shape.fullmatch(name) is not None
+        elif name == path:
+            is_meant = not path.endswith("/")
+        else:
+            inside = name[len(prefix.rstrip("/")) :].lstrip("/")
+            hidden = any(part.startswith((".", "_")) for part in inside.split("/"))
+            is_meant = not hidden and is_of_folder(name, format)
+        if is_meant:
+            yield Listed(f"{base}/{name}", size, stamp)
 
 
 def _as_regex(pattern: str) -> re.Pattern[str]:

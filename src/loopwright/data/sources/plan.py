@@ -11,7 +11,6 @@ A file is known by name, size and time; where these differ, by the digest of its
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,9 @@ import pyarrow.compute as pc
 from loopwright.core.errors import SourceError
 from loopwright.core.hashing import digest_file
 from loopwright.data.sources.arrow import digest_table, to_table
-from loopwright.data.sources.listing import has_wildcard, is_url, list_files, split_url
+from loopwright.data.sources.files import compression_of
+from loopwright.data.sources.here import Here
+from loopwright.data.sources.listing import has_wildcard, is_url, list_files
 from loopwright.data.sources.tabular import has_header_format, is_text_format, read_file
 from loopwright.data.sources.unit import BATCH_ROWS, ROW, Unit, numbered
 
@@ -82,14 +83,15 @@ def plan_files(source: FilesSource, project: Path, known: Mapping[str, Known], *
     """
     plan = Plan()
     by_digest = {one.digest: one.name for one in known.values() if one.state == "read" and one.size_bytes}
-    listed = list_files(source.pattern, project)
+    here = Here(project, folder)
+    listed = list_files(source.pattern, project, format=source.format, buckets=here.buckets)
     if not listed and not known:
         raise nothing_there(source.pattern, project)
-    for one in listed:
+    changed = [one for one in listed if not is_known(one, known)]
+    here.bring(changed)
+    for one in changed:
         before = known.get(one.name)
-        if before and (before.size_bytes, before.modified_ns) == (one.size_bytes, one.modified_ns):
-            continue
-        path = local_path(one, project, folder)
+        path = here.path(one)
         try:
             digest = digest_file(path)
         except OSError as error:
@@ -138,8 +140,19 @@ def plan_frame(data: Frame, known: Mapping[str, Known], *, name: str | None = No
     return Plan(units=[Unit(unit_name, digest, table.nbytes, 0, batches, has_header=has_header)])
 
 
+def is_known(listed: Listed, known: Mapping[str, Known]) -> bool:
+    """Tell whether a file is on record with this size and time."""
+    before = known.get(listed.name)
+    return before is not None and (before.size_bytes, before.modified_ns) == (listed.size_bytes, listed.modified_ns)
+
+
 def nothing_there(pattern: str, project: Path) -> SourceError:
     """Say that a pattern finds nothing, and what to do."""
+    if not is_url(pattern) and (project / pattern).is_dir():
+        return SourceError(
+            f"The folder {pattern} holds no file of the format that is sought.",
+            hint="Put the data there, or say format='images', 'audio' or 'text', or name the files by a glob.",
+        )
     what = "No file matches" if has_wildcard(pattern) else "There is no file or folder"
     where = "" if is_url(pattern) or Path(pattern).is_absolute() else f" (looked in {project})"
     return SourceError(f"{what} {pattern}{where}.", hint="Correct the path in the project, or put the data there.")
@@ -150,35 +163,6 @@ def unreadable(name: str, error: OSError) -> SourceError:
     return SourceError(
         f"{name} cannot be read: {error.strerror or error}.", hint="Check its permissions, then run again."
     )
-
-
-def local_path(listed: Listed, project: Path, folder: Path) -> Path:
-    """Return the file on this machine, fetching it where it lies in an object store.
-
-    Raises:
-        SourceError: If it cannot be fetched.
-    """
-    if not is_url(listed.name):
-        return project / listed.name
-    from obstore.store import from_url  # noqa: PLC0415 - local files do without it
-
-    base, inside = split_url(listed.name)
-    name = hashlib.sha256(listed.name.encode()).hexdigest()[:16] + "-" + inside.rsplit("/", 1)[-1]
-    path = folder / "fetched" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        result = from_url(base + "/" if base.endswith("//") else base).get(inside)
-        with path.open("wb") as file:
-            for chunk in result:
-                file.write(chunk)
-    except FileNotFoundError as error:
-        raise SourceError(f"{listed.name} was listed and is gone.", hint="Run again.") from error
-    return path
-
-
-def forget_fetched(folder: Path) -> None:
-    """Delete the files that were fetched."""
-    shutil.rmtree(folder / "fetched", ignore_errors=True)
 
 
 def _file_unit(one: Listed, path: Path, digest: str, source: FilesSource, skip: int) -> Unit:
@@ -200,7 +184,7 @@ def _file_unit(one: Listed, path: Path, digest: str, source: FilesSource, skip: 
 
 def _has_grown(path: Path, before: Known) -> bool:
     """Tell whether the file begins with the content on record, followed by whole new lines."""
-    if path.suffix.lower() in {".gz", ".bz2", ".zst"} or path.stat().st_size <= before.size_bytes:
+    if compression_of(path.name) is not None or path.stat().st_size <= before.size_bytes:
         return False
     sha = hashlib.sha256()
     last = b""

@@ -1,24 +1,24 @@
-"""Reads table files (CSV, Parquet, JSON Lines, also compressed) in batches of bounded size."""
+"""Reads table files in batches of bounded size: chooses the reader of a format, and reads CSV."""
 
 from __future__ import annotations
 
-import bz2
-import contextlib
+import codecs
 import csv
-import gzip
 import io
+import re
 from collections import deque
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
-from loopwright.data.sources.files import FilesSource, format_of
+from loopwright.data.sources.avro import read_avro
+from loopwright.data.sources.columnar import read_arrow, read_orc, read_parquet
+from loopwright.data.sources.compression import opened
+from loopwright.data.sources.files import TABLES, FilesSource, format_of
 from loopwright.data.sources.jsonlines import read_json_lines
 from loopwright.data.sources.unit import (
-    BATCH_ROWS,
     BLOCK_BYTES,
     DEFECT,
     ROW,
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_COLUMNAR = {"parquet": read_parquet, "arrow": read_arrow, "orc": read_orc, "avro": read_avro}
 _HEAD_BYTES = 1 << 20
+_QUOTED = re.compile(r'"[^"]*"')
 _Broken = tuple[int, str, str]  # row, reason, text
 
 
@@ -41,38 +43,32 @@ def read_file(path: Path, source: FilesSource) -> Iterator[pa.Table]:
     """Read a table file by its format.
 
     Raises:
-        UnreadableUnitError: If the content is not what the format says.
+        UnreadableUnitError: If the content is not what the format says, with the row up to which it could be read.
         OSError: If the file cannot be opened.
     """
-    kind = source.format or format_of(path.name)
+    rows = 0
     try:
-        if kind == "parquet":
-            yield from _read_parquet(path)
-        elif kind == "jsonl":
-            with _opened(path) as file:
-                yield from read_json_lines(file, source.encoding)
-        elif kind == "csv":
-            yield from _read_csv(path, source)
-        else:
-            raise UnreadableUnitError(
-                f"the extension of {path.name} names no known format; say format='csv', 'parquet' or 'jsonl'"
-            )
+        for batch in _by_format(path, source):
+            rows += batch.num_rows
+            yield batch
+    except UnreadableUnitError as error:
+        raise UnreadableUnitError(_after(rows, str(error))) from error
     except (
-        pa.ArrowInvalid,
-        pa.ArrowKeyError,
-        pa.ArrowNotImplementedError,
+        pa.ArrowException,
         UnicodeError,
         LookupError,
         csv.Error,
     ) as error:
-        raise UnreadableUnitError(_first_line(error)) from error
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise UnreadableUnitError(f"the compressed file is damaged: {_first_line(error)}") from error
+        raise UnreadableUnitError(_after(rows, _first_line(error))) from error
+    except OSError as error:
+        if error.errno is not None:  # of the machine; what a decoder says of the content has no number
+            raise
+        raise UnreadableUnitError(_after(rows, _first_line(error))) from error
 
 
 def is_text_format(path: Path, source: FilesSource) -> bool:
     """Tell whether the file's format gives every value as text."""
-    return (source.format or format_of(path.name)) != "parquet"
+    return (source.format or format_of(path.name)) in {"csv", "jsonl"}
 
 
 def has_header_format(path: Path, source: FilesSource) -> bool:
@@ -80,63 +76,68 @@ def has_header_format(path: Path, source: FilesSource) -> bool:
     return (source.format or format_of(path.name)) != "jsonl"
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0][:300] or type(error).__name__
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    name = path.name.lower()
-    if name.endswith(".gz"):
-        with gzip.open(path, "rb") as file:
-            yield cast("BinaryIO", file)
-    elif name.endswith(".bz2"):
-        with bz2.open(path, "rb") as file:
-            yield cast("BinaryIO", file)
-    elif name.endswith(".zst"):
-        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as file:
-            yield file
-    else:
-        with path.open("rb") as file:
-            yield file
-
-
-def _read_parquet(path: Path) -> Iterator[pa.Table]:
+def _by_format(path: Path, source: FilesSource) -> Iterator[pa.Table]:
+    kind = source.format or format_of(path.name)
+    if kind not in TABLES:
+        known = ", ".join(f"'{name}'" for name in TABLES)
+        raise UnreadableUnitError(f"the extension of {path.name} names no table format; say format= {known}")
     if path.stat().st_size == 0:
         return
-    first = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS):
-            yield numbered(pa.Table.from_batches([batch]), first)
+    if kind == "csv":
+        yield from _read_csv(path, source)
+    elif kind == "jsonl":
+        with opened(path) as file:
+            yield from read_json_lines(file, source.encoding)
+    else:
+        first = 0
+        for batch in _COLUMNAR[kind](path):
+            yield numbered(batch, first)
             first += batch.num_rows
-        if first == 0:
-            yield numbered(file.schema_arrow.empty_table(), 0)
+
+
+def _after(rows: int, reason: str) -> str:
+    return f"{reason} (after row {rows - 1}; nothing of the file was taken)" if rows else reason
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).split("\n", 1)[0][:300] or type(error).__name__
+    if "straddl" in text:
+        return f"a line, or a value in quotes, is longer than {BLOCK_BYTES >> 20} MiB; is a quote not closed?"
+    return text
 
 
 def _read_csv(path: Path, source: FilesSource) -> Iterator[pa.Table]:
-    with _opened(path) as file:
+    with opened(path) as file:
         head = file.read(_HEAD_BYTES)
     if not head.strip():
         return
-    text = head.decode(source.encoding, errors="replace").removeprefix("\ufeff")
-    delimiter = source.delimiter or _delimiter(text, path)
-    names = next(csv.reader(io.StringIO(text), delimiter=delimiter))
+    encoding = encoding_of(head, source.encoding)
+    text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
+    lines = io.StringIO(text.lstrip("\r\n"), newline=None)
+    blank_lines = len(text[: len(text) - len(text.lstrip("\r\n"))].splitlines())
+    delimiter = source.delimiter or _delimiter(text.lstrip("\r\n"), path)
+    names = next(csv.reader(lines, delimiter=delimiter))
     check_header(names)
-    if len(head) < _HEAD_BYTES and len(text.strip("\r\n").splitlines()) == 1:
+    if len(head) < _HEAD_BYTES and not lines.read().strip("\n"):
         yield numbered(pa.table({name: pa.array([], pa.string()) for name in names}), 0)
         return
     broken: deque[_Broken] = deque()
 
     def note(row: pacsv.InvalidRow) -> str:
         reason = f"{row.actual_columns} fields where the header has {row.expected_columns}"
-        broken.append((row.number - 2, reason, row.text[:SHOWN_CHARACTERS]))
+        broken.append((row.number - 2 - blank_lines, reason, row.text[:SHOWN_CHARACTERS]))
         return "skip"
 
-    with _opened(path) as file:
+    with opened(path) as file:
         reader = pacsv.open_csv(
             pa.PythonFile(file, mode="r"),
             read_options=pacsv.ReadOptions(
-                column_names=names, skip_rows=1, use_threads=False, block_size=BLOCK_BYTES, encoding=source.encoding
+                column_names=names,
+                skip_rows=blank_lines,
+                skip_rows_after_names=1,
+                use_threads=False,
+                block_size=BLOCK_BYTES,
+                encoding=encoding,
             ),
             parse_options=pacsv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note, ignore_empty_lines=True
@@ -149,6 +150,7 @@ def _read_csv(path: Path, source: FilesSource) -> Iterator[pa.Table]:
             ),
         )
         position = 0
+        last = ""  # the end of the file's last row, which an open quote makes run to the end of the file
         while True:
             try:
                 batch = reader.read_next_batch()
@@ -157,8 +159,37 @@ def _read_csv(path: Path, source: FilesSource) -> Iterator[pa.Table]:
             inside = _broken_inside(broken, position, batch.num_rows)
             yield _csv_batch(batch, position, inside)
             position += batch.num_rows + len(inside)
+            if batch.num_rows:
+                last = _shown(batch.column(batch.num_columns - 1)[-1].as_py())
         if broken or position == 0:
+            last = broken[-1][2] if broken else last
             yield _csv_batch(reader.schema.empty_table(), position, list(broken))
+        _refuse_open_quote(path, last, position + len(broken) - 1)
+
+
+def encoding_of(head: bytes, declared: str) -> str:
+    """Return the encoding that a byte order mark tells, else the declared one.
+
+    >>> encoding_of("a".encode("utf-16"), "utf-8"), encoding_of(b"a", "latin-1")
+    ('utf-16', 'latin-1')
+    """
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else declared
+
+
+def _shown(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", errors="replace")
+
+
+def _refuse_open_quote(path: Path, last: str, row: int) -> None:
+    """Refuse a file whose last row holds line ends and whose quotes do not come in pairs."""
+    if "\n" not in last and "\r" not in last:
+        return
+    quotes = 0
+    with opened(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            quotes += block.count(b'"')
+    if quotes % 2:
+        raise UnreadableUnitError(f"row {row}: a quote is opened and never closed, so the rest would be one value")
 
 
 def _broken_inside(broken: deque[_Broken], position: int, rows: int) -> list[_Broken]:
@@ -215,7 +246,7 @@ def _decoded(name: str, values: pa.Array | pa.ChunkedArray, defects: dict[int, s
 def _delimiter(text: str, path: Path) -> str:
     if ".tsv" in path.name.lower():
         return "\t"
-    line = text.split("\n", 1)[0]
+    line = _QUOTED.sub("", text).split("\n", 1)[0]
     counts = {sign: line.count(sign) for sign in ",;\t|"}
     best = max(counts, key=lambda sign: counts[sign])
     return best if counts[best] else ","

@@ -73,7 +73,10 @@ def check_header(names: Sequence[str]) -> None:
     seen: set[str] = set()
     for index, name in enumerate(names):
         if not name.strip():
-            raise UnreadableUnitError(f"column {index + 1} has no name")
+            hint = "; pandas writes its index so, unless index=False" if index == 0 else ""
+            raise UnreadableUnitError(f"column {index + 1} has no name{hint}")
+        if name.startswith("__index_level_"):
+            raise UnreadableUnitError(f"the column '{name}' is an index of pandas; write the table with index=False")
         if name.lower() in seen:
             raise UnreadableUnitError(f"the column '{name}' is there twice (upper and lower case count as one)")
         seen.add(name.lower())
