@@ -32,6 +32,10 @@ class Ids:
         self._lock = threading.Lock()
         self._last = 0
 
+    def salt(self, size_bytes: int) -> str:
+        """Return so many random bytes as hexadecimal digits: what makes a digest of a short text its own."""
+        return self._entropy(size_bytes).hex()
+
     def new(self) -> str:
         """Return a new id, 36 characters."""
         milliseconds = int(self._clock.now().timestamp() * 1000)

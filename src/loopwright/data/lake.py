@@ -29,6 +29,8 @@ from loopwright.data.sources.push import PushSource
 from loopwright.data.sources.reader import Reading
 from loopwright.data.sources.readers import reader_of
 from loopwright.data.versions.diff import SnapshotDiff, diff_snapshots
+from loopwright.data.versions.erase import Eraser
+from loopwright.data.versions.erasure import Erasure, erasures_on_record
 from loopwright.data.versions.history import History, declared_columns, latest_rows
 from loopwright.data.versions.hold import Holds
 from loopwright.data.versions.retention import Collectable, Retention
@@ -222,6 +224,22 @@ class Lake:
             self.attach(con, "older", older)
             self.attach(con, "newer", newer)
             return diff_snapshots(con, older, newer, key)
+
+    def erase(
+        self, name: str, key_column: str, values: Sequence[object], *, reason: str, by: str, forever: bool = False
+    ) -> Erasure:
+        """Erase the rows of some keys from every snapshot, the quarantine and the payloads; the request stays on record.
+
+        See :mod:`loopwright.data.versions.erase`. ``forever`` keeps the keys out of later ingests too.
+        """
+        with dataset_lock(self._stores.local / "locks", name, wait=True):
+            eraser = Eraser(self._stores, name, self._on_stage)
+            eraser.complete()
+            return eraser.erase(key_column, values, reason=reason, by=by, forever=forever)
+
+    def erasures(self, name: str | None = None) -> list[Erasure]:
+        """Return the erasures on record, the newest first."""
+        return erasures_on_record(self._stores.facts, name)
 
     def quarantine(self, name: str) -> QuarantineView:
         """Return the quarantine of a dataset."""

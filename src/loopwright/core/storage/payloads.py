@@ -18,7 +18,7 @@ from loopwright.core.errors import DeclarationError, StoreCorruptError, UnknownN
 from loopwright.core.storage.duck import borrowed, to_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from loopwright.core.storage.blobs import BlobStore
     from loopwright.core.storage.tables import TableStore
@@ -129,17 +129,74 @@ class PayloadStore:
         found = {place.digest for place in self._places(sorted(set(digests)))}
         return [ref for ref, digest in zip(refs, digests, strict=True) if digest not in found]
 
-    def _places(self, digests: Sequence[str]) -> list[_Place]:
+    def shards(self) -> dict[str, dict[str, int]]:
+        """Return, by shard, the payloads that the index finds in it, with their length in bytes."""
+        found: dict[str, dict[str, int]] = {}
+        if not self._tables.exists(INDEX):
+            return found
+        with borrowed() as con:
+            self._tables.attach(con, "entries", INDEX)
+            rows = con.execute("SELECT DISTINCT shard, digest, length FROM entries").fetchall()
+        for shard, digest, length in rows:
+            found.setdefault(str(shard), {})[_PREFIX + str(digest)] = int(length)
+        return found
+
+    def drop(self, refs: Collection[str], *, on_stage: Callable[[str], None] = lambda _: None) -> list[str]:
+        """Take payloads out of the index and pack what else lies in their shards anew; the caller removes the shards.
+
+        A payload that is packed anew is found throughout: its new place is in the index before the old one goes.
+        Dropping the same payloads again, as after a kill, completes it. Nobody may put one of them meanwhile.
+
+        Args:
+            refs: The payloads that nobody refers to.
+            on_stage: Told ``packed`` and ``indexed``.
+
+        Returns:
+            The shards that hold nothing any more, by their blobs' digests.
+        """
+        gone = {_digest(ref) for ref in refs}
+        if not gone or not self._tables.exists(INDEX):
+            return []
+        with borrowed() as con:
+            self._tables.attach(con, "entries", INDEX)
+            con.register("gone", pa.table({"digest": pa.array(sorted(gone), pa.string())}))
+            rows = con.execute(
+                'SELECT DISTINCT digest, shard, "offset", length FROM entries WHERE shard IN '
+                '(SELECT shard FROM entries WHERE digest IN (SELECT digest FROM gone)) ORDER BY shard, "offset"'
+            ).fetchall()
+        places = [_Place(str(row[0]), str(row[1]), int(row[2]), int(row[3])) for row in rows]
+        emptied = list(dict.fromkeys(place.shard for place in places))
+        kept = [place for place in places if place.digest not in gone]
+        elsewhere = {place.digest for place in self._places([one.digest for one in kept], outside=emptied)}
+        kept = [place for place in kept if place.digest not in elsewhere]
+        for some in _by_size(kept, self._shard_bytes):
+            data = self._load(some)
+            new: list[_Place] = []
+            for shard in _packed(data, self._shard_bytes):
+                name, offset = self._blobs.put(b"".join(data[digest] for digest in shard)), 0
+                for digest in shard:
+                    new.append(_Place(digest, name, offset, len(data[digest])))
+                    offset += len(data[digest])
+            self._tables.append(INDEX, _index_rows(new))
+        on_stage("packed")
+        if emptied:
+            listed = ", ".join(f"'{shard}'" for shard in emptied)
+            self._tables.delete(INDEX, f"shard IN ({listed})")
+        on_stage("indexed")
+        return emptied
+
+    def _places(self, digests: Sequence[str], *, outside: Sequence[str] = ()) -> list[_Place]:
         """Look the digests up in the index, in one query; one place each, in the order of the bytes."""
         if not digests or not self._tables.exists(INDEX):
             return []
         with borrowed() as con:
             self._tables.attach(con, "entries", INDEX)
             con.register("wanted", pa.table({"digest": pa.array(digests, pa.string())}))
+            con.register("unwanted", pa.table({"shard": pa.array(outside, pa.string())}))
             rows = to_arrow(
                 con.sql(
                     'SELECT digest, min((shard, "offset", length)) AS place FROM entries '
-                    "WHERE digest IN (SELECT digest FROM wanted) GROUP BY digest"
+                    "WHERE digest IN (SELECT digest FROM wanted) AND shard NOT IN (FROM unwanted) GROUP BY digest"
                 )
             )
         digest_column, place_column = rows["digest"].to_pylist(), rows["place"].combine_chunks().flatten()
@@ -192,6 +249,20 @@ def _packed(payloads: dict[str, bytes], shard_bytes: int) -> Iterator[list[str]]
         size += len(payload)
     if shard:
         yield shard
+
+
+def _by_size(places: Sequence[_Place], size_bytes: int) -> Iterator[list[_Place]]:
+    """Split places into pieces that are read into memory at once."""
+    piece: list[_Place] = []
+    size = 0
+    for place in places:
+        if piece and size + place.length > size_bytes:
+            yield piece
+            piece, size = [], 0
+        piece.append(place)
+        size += place.length
+    if piece:
+        yield piece
 
 
 def _coalesced(places: Sequence[_Place]) -> Iterator[list[_Place]]:

@@ -65,7 +65,7 @@ class TableFiles:
                 f"NULL::{duck_type(column.type)} AS {quote_name(column.name)}" for column in self.schema
             )
             return f"SELECT {columns} WHERE false"
-        files = ", ".join(quote_text(_unglobbed(str(file))) for file in self.files)
+        files = ", ".join(quote_text(unglobbed(str(file))) for file in self.files)
         columns = ", ".join(
             f"{quote_text(column.name)}: {{name: {quote_text(column.name)}, "
             f"type: {quote_text(duck_type(column.type))}, default_value: NULL}}"
@@ -93,6 +93,6 @@ def names_below(place: Location) -> Iterator[str]:
             waiting += inside
 
 
-def _unglobbed(path: str) -> str:
+def unglobbed(path: str) -> str:
     """Take their meaning from the signs that DuckDB would expand in a file name."""
     return re.sub(r"([*?\[])", r"[\1]", path)
