@@ -19,7 +19,7 @@ from loopwright.serving.call_entry import CallEntry
 from loopwright.serving.shadow import ShadowTask
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -122,6 +122,7 @@ class Endpoint:
         ids: Ids,
         max_in_flight: int = 256,
         log_payloads: PayloadPolicy = "full",
+        pseudonym: Callable[[str], str] | None = None,
     ) -> None:
         self.model = model
         self.active: Active | None = None
@@ -133,6 +134,7 @@ class Endpoint:
         self._clock = clock
         self._ids = ids
         self._max_in_flight = max_in_flight
+        self._pseudonym = pseudonym
         self._log_payloads = log_payloads
 
     async def answer(self, call: InferenceCall) -> Served:
@@ -148,6 +150,13 @@ class Endpoint:
         """
         served = self.begin(call)
         return served if isinstance(served, Served) else await served
+
+    def stored_keys(self, keys: Sequence[str | None] | None) -> Sequence[str | None] | None:
+        """Return the keys of rows as the dataset has them: pseudonyms where its key is hashed."""
+        change = self._pseudonym
+        if keys is None or change is None:
+            return keys
+        return [None if key is None else change(key) for key in keys]
 
     def begin(self, call: InferenceCall) -> Served | Coroutine[object, None, Served]:
         """Answer at once where the version computes on the event loop; otherwise return what to await.

@@ -184,7 +184,7 @@ class RestDoor:
             rows=parsed.rows,
             protocol="rows",
             request_id=given,
-            keys=parsed.keys,
+            keys=endpoint.stored_keys(parsed.keys),
             unit=request.header(b"x-routing-key"),
             pinned=pinned_version(request),
             deadline=deadline(request, began),

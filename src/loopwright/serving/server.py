@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from loopwright.core.access import Access
 from loopwright.core.errors import LoopwrightError, SettingsError
+from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.data.lake import Lake
 from loopwright.features.online_sqlite import open_online_store
 from loopwright.serving.endpoint import Endpoint
@@ -71,6 +72,7 @@ class ServerPlan:
         host: Address to bind; another than loopback needs tokens.
         port: Port to bind; 0 takes a free one, written to ``state_file``.
         tokens: Bearer tokens of which callers must present one.
+        hashed_keys: The models whose rows are named by a key that their dataset has hashed.
         has_access_control: Whether the workspace has tokens on record, which then are asked for.
         state_file: Gets ``{"pid", "host", "port", "models"}`` once the server listens, and goes when it ends.
         poll_s: Seconds between two looks at the change counter.
@@ -86,6 +88,7 @@ class ServerPlan:
     port: int = 0
     tokens: tuple[str, ...] = ()
     has_access_control: bool = False
+    hashed_keys: frozenset[str] = frozenset()
     state_file: Path | None = None
     poll_s: float = 0.3
     drain_delay_s: float = 0.5
@@ -160,6 +163,7 @@ class Server:
             ids=self._stores.ids,
             max_in_flight=deployment.max_in_flight,
             log_payloads=deployment.log_payloads,
+            pseudonym=Pseudonyms(self._stores.facts).of if model in self.plan.hashed_keys else None,
         )
 
     @property
