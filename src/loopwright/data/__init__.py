@@ -13,6 +13,7 @@ from loopwright.data.dataset import ColumnRef, Columns, Dataset
 from loopwright.data.sources.files import files
 from loopwright.data.sources.frame import frame
 from loopwright.data.sources.push import push
+from loopwright.data.sources.sql import sql
 
 __all__ = [
     "ColumnRef",
@@ -26,5 +27,6 @@ __all__ = [
     "fresh",
     "push",
     "row_count",
+    "sql",
     "unique",
 ]

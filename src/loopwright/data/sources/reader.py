@@ -7,14 +7,17 @@ was killed between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from loopwright.core.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
+    from loopwright.core.clock import Clock
     from loopwright.core.storage.events import EventLog
     from loopwright.data.sources.plan import Known, Plan
 
@@ -33,6 +36,8 @@ class Reading:
         has_key: Whether the dataset can tell a stored row from a new one.
         now: The moment of the ingest.
         events: The workspace's event log.
+        connections: The connections and secrets of the settings, by name.
+        clock: What to wait by.
     """
 
     project: Path
@@ -42,6 +47,8 @@ class Reading:
     has_key: bool
     now: datetime
     events: EventLog
+    connections: Mapping[str, str] = field(default_factory=dict, repr=False)
+    clock: Clock = field(default_factory=SystemClock)
 
 
 class Reader(Protocol[SourceT_contra]):

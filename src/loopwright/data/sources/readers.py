@@ -8,6 +8,7 @@ from loopwright.core.errors import SourceError
 from loopwright.data.sources.files_reader import FilesReader
 from loopwright.data.sources.frame_reader import FrameReader
 from loopwright.data.sources.push_reader import PushReader
+from loopwright.data.sources.sql_reader import SqlReader
 
 if TYPE_CHECKING:
     from loopwright.data.sources.reader import Reader
@@ -17,6 +18,7 @@ READERS: dict[str, Reader[Any]] = {
     "files": FilesReader(),
     "frame": FrameReader(),
     "push": PushReader(),
+    "sql": SqlReader(),
 }
 
 
