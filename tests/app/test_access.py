@@ -1,0 +1,90 @@
+"""Access control at the command line: off until the first token, then by role, and on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loopwright.app.cli.main import main
+
+PROJECT = """
+import loopwright as lw
+
+loop = lw.Loop("clinic")
+loop.dataset(
+    "visits",
+    source=lw.files("visits.csv"),
+    contract=[
+        lw.column("patient", "string", sensitive="hash"),
+        lw.column("ward", "category"),
+        lw.column("weight", "float", at_least=0, sensitive="restrict"),
+    ],
+)
+"""
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
+    (tmp_path / "loop.py").write_text(PROJECT)
+    (tmp_path / "visits.csv").write_text("patient,ward,weight\nann,north,61.5\nbo,south,80.25\ncy,south,-1\n")
+
+    def run(*words: str, token: str | None = None) -> tuple[int, str, str]:
+        if token is None:
+            monkeypatch.delenv("LOOPWRIGHT_ACCESS_TOKEN", raising=False)
+        else:
+            monkeypatch.setenv("LOOPWRIGHT_ACCESS_TOKEN", token)
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--project", str(tmp_path)])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    run("data", "ingest")
+    return run
+
+
+def _token(ask: Callable, name: str, role: str, by: str | None = None) -> str:
+    code, out, error = ask("access", "create", name, "--role", role, "--json", token=by)
+    assert code == 0, error
+    return json.loads(out)["token"]
+
+
+def test_rows_show_as_the_role_allows(ask: Callable) -> None:
+    code, out, _ = ask("data", "rows", "visits")
+    assert (code, "61.5" in out, "ann" in out) == (0, True, False)
+    admin = _token(ask, "ada", "admin")
+    viewer, operator = _token(ask, "dash", "viewer", admin), _token(ask, "bob", "operator", admin)
+    code, _, error = ask("data", "rows", "visits")
+    assert code == 3
+    assert "LOOPWRIGHT_ACCESS_TOKEN" in error
+    code, out, _ = ask("data", "rows", "visits", token=viewer)
+    assert (code, "61.5" in out, "•••" in out) == (0, False, True)
+    code, out, _ = ask("data", "rows", "visits", "--where", "ward = 'south'", "--json", token=operator)
+    assert [row["weight"] for row in json.loads(out)] == [80.25]
+    code, out, _ = ask("access", "audit", "--json", token=admin)
+    reads = json.loads(out)
+    assert [(read["reader"], read["rows"]) for read in reads] == [("bob", 1), ("local", 2)]
+
+
+def test_only_an_admin_makes_and_ends_tokens(ask: Callable) -> None:
+    admin = _token(ask, "ada", "admin")
+    viewer = _token(ask, "dash", "viewer", admin)
+    code, _, error = ask("access", "create", "eve", "--role", "admin", token=viewer)
+    assert code == 3
+    assert "dash is viewer, and making tokens needs admin" in error
+    code, _, error = ask("access", "create", "eve", "--role", "boss", token=admin)
+    assert code == 2
+    assert "boss" in error
+    assert ask("access", "revoke", "dash", token=admin)[0] == 0
+    assert ask("data", "rows", "visits", token=viewer)[0] == 3
+    code, out, _ = ask("access", "list", "--json", token=admin)
+    assert [(one["name"], one["revoked_at"] is None) for one in json.loads(out)] == [("ada", True), ("dash", False)]
+
+
+def test_a_wrong_condition_is_one_message(ask: Callable) -> None:
+    code, _, error = ask("data", "rows", "visits", "--where", "wart = 'south'")
+    assert code == 2
+    assert "Traceback" not in error
+    assert "wart" in error
