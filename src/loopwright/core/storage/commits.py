@@ -30,12 +30,19 @@ class TableVersion:
 def commit_note(
     at: datetime, *, transaction: tuple[str, int] | None = None, metadata: Mapping[str, str] | None = None
 ) -> CommitProperties:
-    """Write the note that goes with a commit."""
-    note = {"committed_at": at.isoformat(), "transaction": transaction, "metadata": dict(metadata or {})}
+    """Write the note that goes with a commit, for delta-rs."""
     return CommitProperties(
-        custom_metadata={_NOTE: json.dumps(note)},
+        custom_metadata=note_texts(at, transaction=transaction, metadata=metadata),
         app_transactions=[Transaction(*transaction)] if transaction else None,
     )
+
+
+def note_texts(
+    at: datetime, *, transaction: tuple[str, int] | None = None, metadata: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Write the note itself: what is added to the information of a commit."""
+    note = {"committed_at": at.isoformat(), "transaction": transaction, "metadata": dict(metadata or {})}
+    return {_NOTE: json.dumps(note)}
 
 
 def read_commit(entry: Mapping[str, object]) -> TableVersion:

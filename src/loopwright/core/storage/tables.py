@@ -25,7 +25,9 @@ from loopwright.core.storage.columns import as_stored, parquet_properties, resto
 from loopwright.core.storage.commits import TableVersion, commit_note, read_commit
 from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
 from loopwright.core.storage.location import Location
+from loopwright.core.storage.parquet import read_files
 from loopwright.core.storage.spool import spooled
+from loopwright.core.storage.table_append import TableAppend
 from loopwright.core.storage.table_changes import TableChange, TableSpan
 from loopwright.core.storage.table_errors import committing, reading
 from loopwright.core.storage.table_files import TableFiles, names_below
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
 
     from loopwright.core.clock import Clock
+    from loopwright.core.storage.parquet import ParquetFile
 
 __all__ = ["TableStore", "TableVersion"]
 
@@ -109,13 +112,17 @@ class TableStore:
         handle = self._handle(table)
 
         def write() -> int:
+            version = self._local(table, handle).append(rows, transaction, metadata)
+            if version is not None:
+                return version
             delta = handle.current()
             if delta is None:
-                delta = handle.create(to_storable(rows, table=table, existing=None).schema, self._commit())
+                handle.create(to_storable(rows, table=table, existing=None).schema, self._commit())
+                return write()
             if transaction is not None:
                 done = delta.transaction_version(transaction[0])
                 if done is not None and done >= transaction[1]:
-                    return self._version_of(delta, transaction)
+                    return handle.version_of(transaction)
             storable = to_storable(rows, table=table, existing=restored(pa.schema(delta.schema().to_arrow())))
             write_deltalake(
                 delta,
@@ -131,18 +138,46 @@ class TableStore:
         with spooled(data) as rows:
             return handle.committed(f"append to table '{table}'", write)
 
+    def adopt(
+        self,
+        table: str,
+        files: Sequence[ParquetFile],
+        schema: pa.Schema,
+        *,
+        transaction: tuple[str, int],
+        metadata: Mapping[str, str] | None = None,
+    ) -> int:
+        """Add whole Parquet files in one commit, as :meth:`append` adds rows, and return its version.
+
+        They are linked into a local table, or copied from another disk, and stay where they are too; where the store is
+        remote or the table lacks some of the ``schema``'s columns, their rows are appended instead.
+        """
+        handle = self._handle(table)
+
+        def commit() -> int:
+            if handle.current() is None:
+                handle.create(schema, self._commit())
+            version = self._local(table, handle).adopt(files, schema, transaction, metadata)
+            return -1 if version is None else version
+
+        version = handle.committed(f"append to table '{table}'", commit)
+        if version >= 0:
+            return version
+        rows = read_files(files, schema)
+        return self.append(table, rows, transaction=transaction, metadata=metadata)
+
     def transaction(self, table: str, app_id: str) -> int | None:
         """Return the last number the application committed to the table, or None (also when there is no table)."""
         handle = self._handle(table)
         with handle.lock, committing(f"open table '{table}'"):
-            delta = handle.current()
-            return None if delta is None else delta.transaction_version(app_id)
+            found = handle.state() or handle.current()
+            return None if found is None else found.transaction_version(app_id)
 
     def exists(self, table: str) -> bool:
         """Tell whether the table has been written."""
         handle = self._handle(table)
         with handle.lock, committing(f"open table '{table}'"):
-            return handle.current() is not None
+            return handle.state() is not None or handle.current() is not None
 
     def tables(self) -> list[str]:
         """List the tables, by name."""
@@ -299,6 +334,22 @@ class TableStore:
                 post_commithook_properties=_KEEP_LOGS,
             )
 
+    def forget(self, table: str) -> None:
+        """Look at a table anew when it is asked for next: something was done to it that its log does not tell."""
+        self._handle(table).forget()
+        with self._lock:
+            for kept in [one for one in self._snapshots if one[0] == table]:
+                del self._snapshots[kept]
+
+    def checkpoint(self, table: str) -> None:
+        """Sum a table's log up in one file, so that opening it stays quick."""
+        handle = self._handle(table)
+        with handle.lock:
+            handle.checkpoint()
+
+    def _local(self, table: str, handle: TableHandle) -> TableAppend:
+        return TableAppend(handle, self._folder / table, self._clock)
+
     def _handle(self, table: str) -> TableHandle:
         _check_name(table)
         with self._lock:
@@ -315,14 +366,18 @@ class TableStore:
         if version is not None and (kept := self._snapshots.get((table, version))) is not None:
             return kept
         with handle.lock, committing(f"open table '{table}'"):
-            delta = self._required(table, handle)
-            newest = delta.version()
+            state = handle.state()
+            delta = self._required(table, handle) if state is None else state.delta
+            newest = delta.version() if state is None else state.version
             wanted = newest if version is None else version
             if (kept := self._snapshots.get((table, wanted))) is not None:
                 return kept
             if not 0 <= wanted <= newest:
                 raise UnknownNameError("version", f"{table}@{wanted}", [f"{table}@{newest}"])
-            snapshot = TableFiles.of(delta if wanted == newest else handle.open(wanted), self._folder / table)
+            if state is not None and wanted == newest:
+                snapshot = state.described(self._folder / table)
+            else:
+                snapshot = TableFiles.of(delta if wanted == newest else handle.open(wanted), self._folder / table)
         with self._lock:
             self._snapshots[table, wanted] = snapshot
             while len(self._snapshots) > _KEPT_SNAPSHOTS:
@@ -346,14 +401,6 @@ class TableStore:
         self, transaction: tuple[str, int] | None = None, metadata: Mapping[str, str] | None = None
     ) -> CommitProperties:
         return commit_note(self._clock.now(), transaction=transaction, metadata=metadata)
-
-    def _version_of(self, delta: DeltaTable, transaction: tuple[str, int]) -> int:
-        """Find the version that committed a transaction; the newest one where its commit names a later number."""
-        for newest in (32, 1024, None):  # most repeats are recent, and a long history takes long to read
-            for entry in delta.history(newest):
-                if (commit := read_commit(entry)).transaction == transaction:
-                    return commit.version
-        return delta.version()
 
 
 _KEEP_LOGS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
