@@ -12,6 +12,7 @@ from loopwright.core.errors import MissingExtraError, SourceError, UnknownNameEr
 from loopwright.data.sources.fetched import mark_of, plan_whole, plan_window, whole_has_new
 from loopwright.data.sources.rows import Rows
 from loopwright.data.sources.secret import connection, masked, scrubbed
+from loopwright.data.sources.sql_postgres import keep_far_times
 from loopwright.data.sources.sql_types import column_types, described_types
 from loopwright.data.sources.window import Window
 
@@ -136,8 +137,13 @@ class _Database:
             result = streaming.execute(query)
             names = tuple(result.keys())
             types = self._types or described_types(self._connection.dialect.name, result.cursor)
-            for part in result.partitions(BATCH_ROWS):
-                yield Rows(names, [tuple(row) for row in part], types or (None,) * len(names))
+            cursor = result.cursor
+            try:
+                for part in result.partitions(BATCH_ROWS):
+                    yield Rows(names, [tuple(row) for row in part], types or (None,) * len(names))
+            finally:
+                with contextlib.suppress(Exception):  # of any driver, on a connection that may be gone
+                    cursor.close()
 
     def _engine(self) -> sa.Engine:
         try:
@@ -161,6 +167,7 @@ class _Database:
             ) from None
         self._stack.callback(engine.dispose)
         if engine.dialect.name == "postgresql":
+            keep_far_times(engine)
             return engine.execution_options(postgresql_readonly=True)
         return engine
 
@@ -208,7 +215,10 @@ class _Database:
             hint = "Run again when the database answers; nothing of this ingest was stored."
             if is_login:
                 hint = "Correct the user and password of the connection."
-            elif isinstance(error, (sa.exc.ProgrammingError, sa.exc.DataError)) or "no such column" in said:
+            elif (
+                isinstance(error, (sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.NotSupportedError))
+                or "no such column" in said
+            ):
                 hint = "Correct the table, the query or the columns."
             raise SourceError(f"{self._source.name} at {masked(self._url)}: {said.rstrip('.')}.", hint=hint) from None
 
