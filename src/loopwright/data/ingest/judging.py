@@ -6,20 +6,24 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loopwright.core.errors import ContractError, IngestStoppedError
+from loopwright.core.errors import ContractError, IngestStoppedError, SourceError
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import quote_text
-from loopwright.data.check import Fresh, RowCount
+from loopwright.data.check import Expect, Unique
 from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
 from loopwright.data.contract import require_known
+from loopwright.data.ingest.drift import Drift
 from loopwright.data.ingest.identity import Identified, Identity
 from loopwright.data.ingest.payload import store_payloads
 from loopwright.data.ingest.redaction import Redaction
+from loopwright.data.ingest.settling import Settling
 from loopwright.data.ingest.stage import SOURCE, Stage, with_system_columns
+from loopwright.data.ingest.stray import Stray
 from loopwright.data.ingest.text import TextShelf, raw_with_texts
 from loopwright.data.quality.judge import REASONS_TYPE, Judge, Judged
 from loopwright.data.quality.reading import SQL_TYPES
@@ -27,6 +31,7 @@ from loopwright.data.sources.files import FilesSource
 from loopwright.data.sources.plan import Known
 from loopwright.data.sources.unit import INSIDE, ROW, UnreadableUnitError
 from loopwright.data.versions.history import declared_columns
+from loopwright.data.versions.suppression import Suppression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +40,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from loopwright.core.storage.stores import Stores
+    from loopwright.data.contract import Contract
     from loopwright.data.dataset import Dataset
+    from loopwright.data.quality.whole import WholeResult
     from loopwright.data.sources.plan import Plan
     from loopwright.data.sources.unit import Unit
 
@@ -116,7 +123,11 @@ class Judging:
         if isinstance(dataset.source, FilesSource):
             self._measures = dataset.source.measures
         self._redaction = Redaction(dataset.contract, Pseudonyms(stores.facts))
+        self._suppression = Suppression(stores.facts, dataset.name)
+        self._drift = Drift(dataset.contract, self._stored, self._measures)
+        self._stray = Stray(dataset.contract, self._stored)
         self._tally = Tally()
+        self._headers: list[list[str]] = []
         self._missing: dict[str, tuple[list[str], list[str]]] = {}
 
     def run(self, plan: Plan, latest_sql: str | None, con: duckdb.DuckDBPyConnection) -> Staged:
@@ -141,8 +152,10 @@ class Judging:
         for unit in plan.units:
             tally = Tally()
             try:
-                rows = self._judge_unit(judge, unit, tally, warnings)
+                rows = self._judge_unit(judge, unit, tally)
             except UnreadableUnitError as error:
+                if not unit.is_recorded:  # its mark would move past rows that are nowhere
+                    raise SourceError(f"{unit.name} cannot be read: {error}. Nothing was stored.") from error
                 refused[unit.name] = str(error)
                 rows = 0
             else:
@@ -150,19 +163,25 @@ class Judging:
             if unit.is_recorded:
                 state = "refused" if unit.name in refused else "read"
                 records.append(Known(unit.name, unit.digest, unit.size_bytes, unit.modified_ns, rows, state))
+        warnings += self._drift.warnings(self._tally.failures)
         self._stop_or_warn(warnings, self._tally)
+        if self._suppression.rows:
+            warnings.append(f"{self._suppression.rows} rows of erased keys were left out")
         self._texts.flush()
         self._stage.close()
         if self._is_first and self._missing and len(self._missing) == len(plan.units):
             name, (absent, there) = next(iter(self._missing.items()))
             require_known(absent, there, f"Dataset '{dataset.name}', read from {name},")
         identified = self._identify(con, latest_sql, refused)
-        return self._finish(identified, records, refused, warnings)
+        return self._finish(con, identified, records, refused, warnings)
 
-    def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally, warnings: list[str]) -> int:
+    def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally) -> int:
         last = -1
         is_checked = False
         for batch in unit.batches():
+            if not unit.is_recorded:
+                batch = self._stray.set_aside(batch)  # noqa: PLW2901
+            batch = self._drift.respelled(unit.name, batch)  # noqa: PLW2901
             columns = [name for name in batch.column_names if name not in (*INSIDE, SOURCE)]
             given = SOURCE in batch.column_names
             if given and unit.is_recorded:
@@ -172,13 +191,18 @@ class Judging:
             self._check_names(judge, columns)
             if columns and not is_checked:
                 is_checked = True
-                self._check_columns(judge, unit, columns, warnings)
+                self._headers.append(columns)
+                self._check_columns(judge, unit, columns)
             if batch.num_rows == 0:
                 continue
             batch = store_payloads(batch, self._payloads, self._stores.payloads, measures=self._measures)  # noqa: PLW2901
             judged = judge.judge(batch, is_text=unit.is_text)
-            tally.add(batch.num_rows, judged)
+            judged = self._suppression.without(
+                judged, good=self._redaction.good, bad=self._redaction.bad, types=self._stored
+            )
+            tally.add(judged.good.num_rows + judged.bad.num_rows, judged)
             self._texts.add(self._redaction.good(judged.good))
+            self._drift.look_at(judged.bad)
             self._stage_bad(judged.bad)
             last = max(last, pc.max(batch[ROW]).as_py())
         return last + 1
@@ -200,17 +224,16 @@ class Judging:
         if extra:
             raise UnreadableUnitError(f"the contract is strict and does not name the column {', '.join(extra)}")
 
-    def _check_columns(self, judge: Judge, unit: Unit, columns: list[str], warnings: list[str]) -> None:
+    def _check_columns(self, judge: Judge, unit: Unit, columns: list[str]) -> None:
         absent = judge.missing_columns(columns) if unit.has_header else []
         if absent:
             self._missing[unit.name] = (absent, columns)
             try:
-                require_known(absent, columns, "the contract")
+                require_known(absent[:1], columns, "the contract")
             except ContractError as error:
-                raise UnreadableUnitError(f"{error.message} {error.hint}") from None
-        optional = [item.name for item in self._dataset.contract.columns if not item.required]
-        if self._is_first:
-            warnings += [f"{unit.name} has no column '{name}'; it is null." for name in optional if name not in columns]
+                reason = f"there is no column '{absent[0]}', which the contract requires. {error.hint}"
+                raise UnreadableUnitError(reason) from None
+        self._drift.see(unit.name, columns, has_header=unit.has_header)
 
     def _check_types(self) -> None:
         changed = self._was_text.symmetric_difference(self._text_columns) & set(self._stored)
@@ -252,6 +275,7 @@ class Judging:
 
     def _finish(
         self,
+        con: duckdb.DuckDBPyConnection,
         identified: Identified | None,
         records: list[Known],
         refused: dict[str, str],
@@ -268,14 +292,28 @@ class Judging:
             self._stop_or_warn(warnings, later)
             tally.merge(later)
         accepted = tally.rows_read - tally.rows_bad - duplicates - quarantined_by_key
-        self._check_whole(accepted, warnings)
+        superseding = identified.superseding if identified else 0
+        if self._stage.has("good") and _looks_at_others(self._dataset.contract):
+            dropped = identified.dropped if identified else np.empty(0, dtype=np.int64)
+            settling = Settling(
+                con, self._stores, self._dataset, self._stage, now=self._now, refused=list(refused), dropped=dropped
+            )
+            settled = settling.rows()
+            self._stage_bad(self._readable(settled.quarantined))
+            self._stage.close()
+            later = Tally(failures=settled.failures, warned=settled.warned, stopped=settled.stopped)
+            self._stop_or_warn(warnings, later)
+            tally.merge(later)
+            accepted -= settled.quarantined.num_rows
+            quarantined_by_key += settled.quarantined.num_rows
+            self._report_whole(settling.whole(accepted, superseding, self._headers), warnings)
         reasons = dict(sorted(tally.failures.items()))
         return Staged(
             rows_read=tally.rows_read,
             rows_accepted=accepted,
             rows_quarantined=tally.rows_bad + quarantined_by_key,
             rows_duplicate=duplicates,
-            superseding=identified.superseding if identified else 0,
+            superseding=superseding,
             reasons=reasons,
             records=records,
             refused=refused,
@@ -298,28 +336,21 @@ class Judging:
             )
         warnings += [f"{label}: {count} rows, kept" for label, count in sorted(tally.warned.items())]
 
-    def _check_whole(self, accepted: int, warnings: list[str]) -> None:
-        if not self._stage.has("good"):
-            return
-        for check in self._dataset.contract.checks:
-            found = None
-            if isinstance(check, Fresh) and self._dataset.event_time is not None:
-                times = self._stage.table("good")[self._dataset.event_time].cast(pa.timestamp("us", tz="UTC"))
-                moment = pc.max(times.cast(pa.int64())).as_py()
-                age = None if moment is None else self._now.timestamp() - moment / 1_000_000
-                if age is None or age > check.within.total_seconds():
-                    found = "no event time" if age is None else f"the newest event is {age:.0f} s old"
-            elif isinstance(check, RowCount):
-                low, high = check.at_least, check.at_most
-                if (low is not None and accepted < low) or (high is not None and accepted > high):
-                    found = f"{accepted} good rows"
-            if found and check.on_failure == "stop":
+    def _report_whole(self, results: list[WholeResult], warnings: list[str]) -> None:
+        for one in results:
+            if one.problem is not None and one.on_failure == "stop":
                 raise IngestStoppedError(
-                    f"Dataset '{self._dataset.name}': {check.label} failed: {found}. Nothing was stored.",
+                    f"Dataset '{self._dataset.name}': {one.label} failed: {one.problem}. Nothing was stored.",
                     hint="Look at the source, or set on_failure='warn' for the check.",
                 )
-            if found:
-                warnings.append(f"{check.label} failed: {found}")
+        warnings += [f"{one.label} failed: {one.problem}" for one in results if one.problem is not None]
+
+
+def _looks_at_others(contract: Contract) -> bool:
+    return any(item.mostly is not None for item in contract.columns) or any(
+        not isinstance(check, Unique) and not (isinstance(check, Expect) and check.mostly is None)
+        for check in contract.checks
+    )
 
 
 def refused_rows(refused: dict[str, str]) -> pa.Table:

@@ -27,7 +27,8 @@ from loopwright.data.quality.reading import (
     present_sql,
     reading_sql,
 )
-from loopwright.data.quality.rule import Rule, value_checks
+from loopwright.data.quality.row_set import each_row
+from loopwright.data.quality.rule import Rule, fails, value_checks
 from loopwright.data.sources.unit import DEFECT, INSIDE, ROW, TEXT
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Judge:
         payloads: Mapping[str, str] | None = None,
     ) -> None:
         self._con = con
-        self._contract = contract
+        self._contract = each_row(contract)
+        self._needed = [item.name for item in contract.columns if item.required]
         self._required = required
         self._moments = moments
         self._types = dict(stored or {})
@@ -85,8 +87,7 @@ class Judge:
 
     def missing_columns(self, names: list[str]) -> list[str]:
         """Return the columns that rows must have and ``names`` lacks."""
-        needed = [item.name for item in self._contract.columns if item.required]
-        needed += [name for check in self._contract.uniques() for name in check.columns]
+        needed = self._needed + [name for check in self._contract.uniques() for name in check.columns]
         return [name for name in dict.fromkeys([*needed, *self._required]) if name not in names]
 
     def extra_columns(self, names: list[str]) -> list[str]:
@@ -194,7 +195,7 @@ class Judge:
         for check in self._contract.expects():
             where = "NULL::VARCHAR"
             self._check_expression(check.expression, known)
-            rules.append(Rule("expect", check.name, _fails(check.expression), where, check.on_failure))
+            rules.append(Rule("expect", check.name, fails(check.expression), where, check.on_failure))
         return rules
 
     def _check_expression(self, expression: str, known: list[str]) -> None:
@@ -244,7 +245,7 @@ class Judge:
             if item.type == "float":
                 found.append(f"coalesce(isinf({value}), false)")
             found += [f"coalesce({failed}, false)" for _, failed in value_checks(item, value)]
-        found += [f"coalesce({_fails(check.expression)}, false)" for check in self._contract.expects()]
+        found += [f"coalesce({fails(check.expression)}, false)" for check in self._contract.expects()]
         return " OR ".join(found) or "false"
 
     def _found(self, query: str, names: list[str], suspect: str) -> pa.Table:
@@ -309,10 +310,6 @@ class Judge:
         kept[bad[_INDEX].to_numpy()] = False
         failures = {rules[index].label: broken[index] for index in failing}
         return Judged(good.filter(pa.array(kept)), rows, failures, warned, stopped)
-
-
-def _fails(expression: str) -> str:
-    return f"NOT TRY(({expression})::BOOLEAN)"
 
 
 def empty_bad() -> pa.Table:

@@ -57,6 +57,11 @@ def value_checks(item: Column, value: str) -> list[tuple[str, str]]:
     return checks + _text_checks(item, value)
 
 
+def fails(expression: str) -> str:
+    """Return the SQL that is true where an expression over a row is false; unknown is not false."""
+    return f"NOT TRY(({expression})::BOOLEAN)"
+
+
 def literal_sql(value: Scalar, type_: str) -> str:
     """Return a declared value as SQL, for a column of the type."""
     if type_ in {"timestamp", "date"}:
