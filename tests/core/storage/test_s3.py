@@ -1,14 +1,14 @@
-"""The stores on an S3 endpoint, where one is given: ``LOOPWRIGHT_TEST_S3_URL=s3://bucket`` and the ``AWS_`` variables.
-
-A moto server will do: ``moto_server -p 5999``, ``AWS_ENDPOINT_URL=http://127.0.0.1:5999``, ``AWS_ALLOW_HTTP=true``.
-"""
+"""Blobs, tables and payloads on S3: moto's server on the loopback address, spoken to as any other endpoint."""
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
+import threading
 import uuid
 from typing import TYPE_CHECKING
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -19,17 +19,41 @@ from loopwright.core.storage.payloads import PayloadStore
 from loopwright.core.storage.tables import TableStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-URL = os.environ.get("LOOPWRIGHT_TEST_S3_URL")
-if not URL:
-    pytest.skip("LOOPWRIGHT_TEST_S3_URL names no bucket", allow_module_level=True)
+BUCKET = "loopwright-test"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    # A process of its own: delta-rs holds the interpreter's lock over some requests, and would wait for itself.
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stderr is not None
+            line = next(line for line in server.stderr if "Running on http" in line)
+            endpoint = line.split("Running on ")[1].split()[0].removesuffix("\x1b[0m")
+            threading.Thread(target=server.stderr.read, daemon=True).start()  # its log must not fill the pipe
+            variables = {
+                "AWS_ENDPOINT_URL": endpoint,
+                "AWS_ALLOW_HTTP": "true",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-1",
+            }
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in variables.items():
+                    patch.setenv(name, value)
+                httpx.put(f"{endpoint}/{BUCKET}").raise_for_status()
+                yield f"s3://{BUCKET}"
+        finally:
+            server.terminate()
 
 
 @pytest.fixture
-def url() -> str:
-    return f"{URL}/{uuid.uuid4()}"
+def url(bucket: str) -> str:
+    return f"{bucket}/{uuid.uuid4()}"
 
 
 class TestS3BlobStore(BlobStoreConformance):
