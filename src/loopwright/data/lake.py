@@ -81,6 +81,7 @@ class Lake:
         """
         waits = isinstance(dataset.source, PushSource)
         with dataset_lock(self._stores.local / "locks", dataset.name, wait=waits):
+            Eraser(self._stores, dataset.name).complete()
             ingest = Ingest(self._stores, dataset, self._on_stage)
             recovered = ingest.recover()
             ingest.stage.begin()
@@ -98,6 +99,7 @@ class Lake:
             SourceError: If the rows are no table, or ``batch_id`` was used for other rows.
         """
         with dataset_lock(self._stores.local / "locks", dataset.name, wait=True):
+            Eraser(self._stores, dataset.name).complete()
             ingest = Ingest(self._stores, dataset, self._on_stage)
             ingest.recover()
             ingest.stage.begin()

@@ -24,9 +24,7 @@ REF_PATTERN = "sha256:[0-9a-f]{64}"
 _FILES_A_SCAN = 500
 
 
-def referred(
-    con: duckdb.DuckDBPyConnection, tables: TableStore, refs: Collection[str], scratch: Path
-) -> set[str]:
+def referred(con: duckdb.DuckDBPyConnection, tables: TableStore, refs: Collection[str], scratch: Path) -> set[str]:
     """Return those of some payload references that any file of any table has, whichever version the file is of.
 
     Args:

@@ -1,7 +1,7 @@
 """A table's Delta log, read commit by commit: which files each version has, and what it says about them.
 
 delta-rs gives one version at a time; what is asked here is about all of them at once: which files any version needs,
-which versions have a file. The log is plain JSON, one file a commit, and is kept whole (``cleanup_expired_logs`` is off).
+which versions have a file. The log is plain JSON, one file a commit, and is never cleaned.
 """
 
 from __future__ import annotations

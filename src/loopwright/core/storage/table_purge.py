@@ -1,7 +1,7 @@
 """Take rows out of every version of a table for good, versions and their numbers staying as they are.
 
 A deletion in Delta leaves the rows in the files of older versions. Here each file that has such a row, whichever
-version names it or none, is replaced under its own name by one without it (:mod:`loopwright.core.storage.parquet_edit`),
+version names it or none, is replaced under its own name by one without it (see ``parquet_edit``),
 and what the log says about its values is taken back. Every step replaces one object as a whole and finds nothing to do
 when it is repeated, so that a purge that was killed is completed by running it again.
 """
@@ -71,7 +71,7 @@ class TablePurge:
         self._mirror = None if folder is not None else TableMirror(self.log.place, scratch / table)
         self._folder = folder if folder is not None else scratch / table
         self.names = tuple(sorted(self.log.files().keys() - set(seen)))
-        con.execute("CREATE OR REPLACE TEMP TABLE \"purge doomed\" (file VARCHAR, n BIGINT)")
+        con.execute('CREATE OR REPLACE TEMP TABLE "purge doomed" (file VARCHAR, n BIGINT)')
 
     def doom(self, condition: str, *, key: Sequence[str] = (), order: Sequence[str] = ()) -> int:
         """Mark the rows, in all files, for which a condition holds, and return how many.
@@ -82,10 +82,10 @@ class TablePurge:
                 otherwise count again.
             order: Columns that put the rows of one key in order.
         """
-        listed = ", ".join(quote_name(name) for name in dict.fromkeys([*key, *order]))
+        listed = "".join(f", {quote_name(name)}" for name in dict.fromkeys([*key, *order]))
         self._con.execute('DROP TABLE IF EXISTS "purge matched"')
         for scan in self._scans():
-            select = f"SELECT filename AS file, file_row_number AS n{', ' + listed if listed else ''} FROM {scan} WHERE {condition}"
+            select = f"SELECT filename AS file, file_row_number AS n{listed} FROM {scan} WHERE {condition}"
             exists = self._con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'purge matched'").fetchone()
             self._con.execute(
                 f'INSERT INTO "purge matched" {select}' if exists else f'CREATE TEMP TABLE "purge matched" AS {select}'
@@ -102,9 +102,7 @@ class TablePurge:
                     f'(SELECT {names}, max(row({moment})) AS last FROM "purge matched" GROUP BY {names}) AS m '
                     f"USING ({names}) WHERE row({', '.join('s.' + quote_name(name) for name in order)}) < m.last"
                 )
-        self._con.execute(
-            'CREATE OR REPLACE TEMP TABLE "purge doomed" AS SELECT DISTINCT file, n FROM "purge doomed"'
-        )
+        self._con.execute('CREATE OR REPLACE TEMP TABLE "purge doomed" AS SELECT DISTINCT file, n FROM "purge doomed"')
         return int(self._con.execute('SELECT count(*) FROM "purge doomed"').fetchall()[0][0])
 
     def by_file(self) -> dict[str, int]:
@@ -131,15 +129,17 @@ class TablePurge:
 
     def texts(self, pattern: str) -> set[str]:
         """Return what a pattern (RE2) finds in the text columns of the marked rows."""
-        columns = [
-            field.name for field in self._tables.schema(self._table) if str(field.type) in {"string", "large_string"}
-        ] if self.names else []
+        columns = (
+            [field.name for field in self._tables.schema(self._table) if str(field.type) in {"string", "large_string"}]
+            if self.names
+            else []
+        )
         found: set[str] = set()
         for scan in self._scans() if columns else ():
             for name in columns:
                 rows = self._con.execute(
-                    f"SELECT DISTINCT unnest(regexp_extract_all({quote_name(name)}, {quote_text(pattern)})) FROM {scan} "
-                    'AS s JOIN "purge doomed" AS d ON d.file = s.filename AND d.n = s.file_row_number'
+                    f"SELECT DISTINCT unnest(regexp_extract_all({quote_name(name)}, {quote_text(pattern)})) "
+                    f'FROM {scan} AS s JOIN "purge doomed" AS d ON d.file = s.filename AND d.n = s.file_row_number'
                 ).fetchall()
                 found.update(str(row[0]) for row in rows)
         return found

@@ -177,35 +177,58 @@ class Judging:
 
     def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally) -> int:
         last = -1
-        is_checked = False
+        for judged, row in self._judged(judge, unit):
+            kept = self._suppression.without(
+                judged, good=self._redaction.good, bad=self._redaction.bad, types=self._stored
+            )
+            tally.add(kept.good.num_rows + kept.bad.num_rows, kept)
+            self._texts.add(self._redaction.good(kept.good))
+            self._drift.look_at(kept.bad)
+            self._stage_bad(kept.bad)
+            last = max(last, row)
+        return last + 1
+
+    def _judged(self, judge: Judge, unit: Unit) -> Iterator[tuple[Judged, int]]:
+        """Judge a unit, batch by batch, each with the number of the last row."""
+        taken = 0
+        if unit.scan is not None and not (self._payloads or self._text_columns):
+            with closing(unit.batches()) as batches:
+                first = next(batches, None)
+            if first is not None and first.num_rows:
+                first = self._named(judge, unit, first, is_first=True)
+                try:
+                    for position, judged in scanned(judge, unit.scan, first, unit.name, self._cursor()):
+                        taken = position
+                        yield judged, taken - 1
+                except UnscannableError:
+                    pass  # the careful reader goes on from there
+                else:
+                    unit.scan.check_unchanged()
+                    return
+        is_first = True
         for batch in unit.batches():
-            if not unit.is_recorded:
-                batch = self._stray.set_aside(batch)  # noqa: PLW2901
-            batch = self._drift.respelled(unit.name, batch)  # noqa: PLW2901
-            columns = [name for name in batch.column_names if name not in (*INSIDE, SOURCE)]
-            given = SOURCE in batch.column_names
-            if given and unit.is_recorded:
-                raise UnreadableUnitError("the column '_source' is a system column; rename or drop it")
-            if not given:
-                batch = batch.append_column(SOURCE, pa.array([unit.name] * batch.num_rows, pa.string()))  # noqa: PLW2901
-            self._check_names(judge, columns)
-            if columns and not is_checked:
-                is_checked = True
-                self._headers.append(columns)
-                self._check_columns(judge, unit, columns)
+            batch = self._named(judge, unit, batch, is_first=is_first)  # noqa: PLW2901
+            is_first &= set(batch.column_names) <= {*INSIDE, SOURCE}
+            if taken:
+                batch = batch.filter(pc.greater_equal(batch[ROW], taken))  # noqa: PLW2901
             if batch.num_rows == 0:
                 continue
             batch = store_payloads(batch, self._payloads, self._stores.payloads, measures=self._measures)  # noqa: PLW2901
-            judged = judge.judge(batch, is_text=unit.is_text)
-            judged = self._suppression.without(
-                judged, good=self._redaction.good, bad=self._redaction.bad, types=self._stored
-            )
-            tally.add(judged.good.num_rows + judged.bad.num_rows, judged)
-            self._texts.add(self._redaction.good(judged.good))
-            self._drift.look_at(judged.bad)
-            self._stage_bad(judged.bad)
-            last = max(last, pc.max(batch[ROW]).as_py())
-        return last + 1
+            yield judge.judge(batch, is_text=unit.is_text), pc.max(batch[ROW]).as_py()
+
+    def _named(self, judge: Judge, unit: Unit, batch: pa.Table, *, is_first: bool) -> pa.Table:
+        """Give a batch its ``_source`` and the columns' known names, and refuse columns that cannot be."""
+        batch = self._drift.respelled(unit.name, batch)
+        columns = [name for name in batch.column_names if name not in (*INSIDE, SOURCE)]
+        given = SOURCE in batch.column_names
+        if given and unit.is_recorded:
+            raise UnreadableUnitError("the column '_source' is a system column; rename or drop it")
+        if not given:
+            batch = batch.append_column(SOURCE, pa.repeat(pa.scalar(unit.name), batch.num_rows))
+        self._check_names(judge, columns)
+        if columns and is_first:
+            self._check_columns(judge, unit, columns)
+        return batch
 
     def _stage_good(self, rows: pa.Table) -> None:
         name = self._dataset.arrival_time

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from loopwright.core.errors import StoreError, UnknownNameError, UsageError
+from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.ref import Ref
 from loopwright.core.storage.columns import duck_type
-from loopwright.core.storage.duck import connect, quote_name, quote_text
+from loopwright.core.storage.duck import connect, quote_name
 from loopwright.core.storage.payload_refs import REF_PATTERN, referred
 from loopwright.core.storage.table_purge import TablePurge
 from loopwright.data.ingest.records import ingests
@@ -34,6 +35,7 @@ from loopwright.data.versions.erasure import (
     digest_sql,
     erasures,
     key_digest,
+    raw_forms,
     read_erasure,
 )
 from loopwright.data.versions.erasure_plan import ErasurePlan, rows_lost
@@ -125,7 +127,7 @@ class Eraser:
             self._carry_out(row)
         return [row.id for row in rows]
 
-    def _carry_out(self, row: Any) -> None:
+    def _carry_out(self, row: sa.Row[Any]) -> None:
         scratch = self._stores.local / "erase" / self._dataset
         scratch.mkdir(parents=True, exist_ok=True)
         with connect(temp_folder=scratch / "spill") as con:
@@ -141,7 +143,7 @@ class Eraser:
         self._record(row, plan, dropped)
         self._on_stage("recorded")
 
-    def _plan(self, con: duckdb.DuckDBPyConnection, row: Any, scratch: Path) -> ErasurePlan:
+    def _plan(self, con: duckdb.DuckDBPyConnection, row: sa.Row[Any], scratch: Path) -> ErasurePlan:
         """Find what is to go, and fix it on record before anything does."""
         self._require_rest()
         plan = ErasurePlan()
@@ -216,7 +218,7 @@ class Eraser:
                 self._stores.blobs.delete(shard)
         return len(unused)
 
-    def _record(self, row: Any, plan: ErasurePlan, payloads: int) -> None:
+    def _record(self, row: sa.Row[Any], plan: ErasurePlan, payloads: int) -> None:
         report = ErasureReport(
             rows=plan.rows,
             stored_rows=plan.stored_rows,
@@ -227,10 +229,10 @@ class Eraser:
         )
         report = replace(report, remains=remainders(self._stores, self._dataset, row, plan.versions))
         with self._stores.facts.write() as connection:
-            for version, total in plan.totals.items():
+            for number, total in plan.totals.items():
                 connection.execute(
                     ingests.update()
-                    .where(ingests.c.dataset == self._dataset, ingests.c.version == int(version))
+                    .where(ingests.c.dataset == self._dataset, ingests.c.version == int(number))
                     .values(total_rows=total)
                 )
             done = {"status": "done", "plan": {}, "report": asdict(report), "finished_at": self._stores.clock.now()}
@@ -261,6 +263,14 @@ class Eraser:
         kind = self._type(column)
         if column in declared_columns(declaration, "text"):
             return text_ref(str(value))
+        sensitive = _sensitive(declaration, column)
+        if sensitive == "mask":
+            raise UsageError(
+                f"Column '{column}' of '{self._dataset}' holds outlines, by which no row can be told from another.",
+                hint="Erase by another column.",
+            )
+        if sensitive == "hash":
+            return Pseudonyms(self._stores.facts).of(str(value))
         if kind is None:
             return str(value)
         with connect(threads=1) as con:
@@ -270,17 +280,12 @@ class Eraser:
             raise UsageError(f"A value is no {kind}, as column '{column}' of '{self._dataset}' is; nothing was erased.")
         return str(found)
 
-    def _condition(self, row: Any) -> str:
+    def _condition(self, row: sa.Row[Any]) -> str:
         return f"{digest_sql(row.salt, f'{quote_name(row.key_column)}::VARCHAR')} IN ({_listed(row)})"
 
-    def _raw_condition(self, row: Any) -> str:
-        """Find quarantined rows, whose cells are as they came: as text, as the value, or as what is referred to."""
-        path = quote_text('$."' + row.key_column.replace('"', '\\"') + '"')
-        cell = f"trim(json_extract_string(raw, {path}))"
-        forms = [cell, f"'sha256:' || sha256({cell})"]
-        kind = self._type(row.key_column)
-        if kind is not None:
-            forms.append(f"TRY_CAST({cell} AS {kind})::VARCHAR")
+    def _raw_condition(self, row: sa.Row[Any]) -> str:
+        """Find quarantined rows, whose cells are as they came."""
+        forms = raw_forms(row.key_column, self._type(row.key_column))
         return "(" + " OR ".join(f"{digest_sql(row.salt, form)} IN ({_listed(row)})" for form in forms) + ")"
 
     def _require_rest(self) -> None:
@@ -299,5 +304,11 @@ class Eraser:
             return read_erasure(connection.execute(sa.select(erasures).where(erasures.c.id == identity)).one())
 
 
-def _listed(row: Any) -> str:
+def _sensitive(declaration: dict[str, object], column: str) -> object:
+    contract = declaration.get("contract")
+    columns = contract.get("columns", []) if isinstance(contract, dict) else []
+    return next((one.get("sensitive") for one in columns if one["name"] == column), None)
+
+
+def _listed(row: sa.Row[Any]) -> str:
     return ", ".join(f"'{digest}'" for digest in row.key_digests)

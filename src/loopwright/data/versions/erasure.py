@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
+from loopwright.core.storage.duck import quote_text
 from loopwright.core.storage.facts import UtcDateTime, metadata
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from loopwright.core.storage.facts import Facts
 
 Status = Literal["asked", "planned", "done"]
@@ -100,6 +102,17 @@ def digest_sql(salt: str, expression: str) -> str:
     return f"sha256('{salt}' || {expression})"
 
 
+def raw_forms(column: str, kind: str | None) -> list[str]:
+    """Write what the key of a quarantined row may stand for, in DuckDB SQL over ``raw``.
+
+    Cells are kept as they came. So they are taken as text, as the value that they would have been (``007`` is 7), and
+    as the text that a reference stands for.
+    """
+    path = quote_text('$."' + column.replace('"', '\\"') + '"')
+    cell = f"trim(json_extract_string(raw, {path}))"
+    return [cell, f"'sha256:' || sha256({cell})", *([f"TRY_CAST({cell} AS {kind})::VARCHAR"] if kind else [])]
+
+
 def erasures_on_record(facts: Facts, dataset: str | None = None) -> list[Erasure]:
     """Return the requests, the newest first."""
     query = sa.select(erasures).order_by(erasures.c.asked_at.desc(), erasures.c.id.desc())
@@ -109,7 +122,7 @@ def erasures_on_record(facts: Facts, dataset: str | None = None) -> list[Erasure
         return [read_erasure(row) for row in connection.execute(query)]
 
 
-def read_erasure(row: Any) -> Erasure:
+def read_erasure(row: sa.Row[Any]) -> Erasure:
     """Read one row of the table."""
     report = dict(row.report or {})
     remains = tuple(Remainder(**one) for one in report.pop("remains", []))

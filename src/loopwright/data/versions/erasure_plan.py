@@ -46,8 +46,8 @@ def rows_lost(purge: TablePurge, key: Sequence[str]) -> tuple[dict[int, int], se
     """
     by_file = purge.by_file()
     gone_by_key: dict[str, list[tuple[int, int, int]]] = {}
-    for name, number, gone, left in purge.by_file_and_key(key) if key else ():
-        gone_by_key.setdefault(name, []).append((number, gone, left))
+    for name, number, went, stays in purge.by_file_and_key(key) if key else ():
+        gone_by_key.setdefault(name, []).append((number, went, stays))
     gone, left = Counter[int](), Counter[int]()
     stored = lost_keys = 0
     lost: dict[int, int] = {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -19,6 +18,8 @@ from loopwright.core.ref import Ref
 from loopwright.core.storage.facts import Facts, UtcDateTime, metadata
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from loopwright.core.clock import Clock
 
 HELD_KINDS = ("dataset", "snapshot", "training_set", "model")

@@ -11,6 +11,8 @@ from loopwright.data.versions.erasure import Remainder, digest_sql
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import sqlalchemy as sa
+
     from loopwright.core.storage.stores import Stores
 
 _CLOSE = {
@@ -21,7 +23,7 @@ _CLOSE = {
 }
 
 
-def remainders(stores: Stores, dataset: str, request: Any, versions: Sequence[int]) -> tuple[Remainder, ...]:
+def remainders(stores: Stores, dataset: str, request: sa.Row[Any], versions: Sequence[int]) -> tuple[Remainder, ...]:
     """List what still has, or was computed from, the rows that a request erases from some snapshots."""
     found: dict[tuple[str, str], Remainder] = {}
     for version in versions:
@@ -40,7 +42,7 @@ def remainders(stores: Stores, dataset: str, request: Any, versions: Sequence[in
     return tuple(found.values())
 
 
-def _other_tables(stores: Stores, dataset: str, request: Any) -> dict[str, int]:
+def _other_tables(stores: Stores, dataset: str, request: sa.Row[Any]) -> dict[str, int]:
     """Count the rows of other tables, as they are now, that have the key in a column or a JSON field of its name."""
     listed = ", ".join(f"'{digest}'" for digest in request.key_digests)
     path = quote_text('$."' + request.key_column.replace('"', '\\"') + '"')

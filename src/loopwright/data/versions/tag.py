@@ -7,7 +7,6 @@ elsewhere after the next ``set``; one that was made ``immutable`` never moves an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -17,6 +16,8 @@ from loopwright.core.storage.facts import Facts, UtcDateTime, metadata
 from loopwright.data.versions.reference import LATEST, TAG_NAME
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from loopwright.core.clock import Clock
 
 dataset_tags = sa.Table(
@@ -215,7 +216,7 @@ def _find(connection: sa.Connection, dataset: str, tag: str) -> Tag | None:
     return None if row is None else _tag(row)
 
 
-def _tag(row: Any) -> Tag:
+def _tag(row: sa.Row[Any]) -> Tag:
     return Tag(row.dataset, row.tag, row.version, bool(row.immutable), row.moved_at, row.moved_by, row.reason)
 
 
