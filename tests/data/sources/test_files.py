@@ -127,7 +127,7 @@ def test_a_file_that_is_not_what_it_says_is_refused_as_one_entry(lake: Lake, tmp
     report = lake.ingest(dataset)
     assert report.rows_accepted == 1
     assert sorted(report.refused) == ["d/a.parquet", "d/c.csv.gz", "d/d.csv", "d/e.csv"]
-    assert "names an unknown column 'x'" in report.refused["d/e.csv"]
+    assert "there is no column 'x', which the contract requires" in report.refused["d/e.csv"]
     kept_out = lake.quarantine("mixed").entries(check="unit")
     assert [(row.source, row.source_row) for row in kept_out] == [(name, -1) for name in sorted(report.refused)]
     assert not lake.has_new(dataset)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+_MAGIC = b"Obj\x01"
 _PRIMITIVE = {
     "null": pa.null(),
     "boolean": pa.bool_(),
@@ -70,8 +71,11 @@ def read_avro(path: Path) -> Iterator[pa.Table]:
     except ModuleNotFoundError:
         raise MissingExtraError("fastavro", extra="avro") from None
     with opened(path) as file:
-        if not file.read(1):
-            return
+        head = file.read(len(_MAGIC))
+    if not head:
+        return
+    if head != _MAGIC:
+        raise UnreadableUnitError("it does not begin as an Avro file")
     with opened(path) as file:
         try:
             blocks = fastavro.block_reader(file)
@@ -87,10 +91,12 @@ def read_avro(path: Path) -> Iterator[pa.Table]:
                     held, size, is_empty = [], 0, False
             if held or is_empty:
                 yield avro_table(kinds, held)
-        except (UnreadableUnitError, OSError, EOFError):
+        except (UnreadableUnitError, OSError):
             raise
         except Exception as error:  # a damaged file can make the decoder raise anything
-            raise UnreadableUnitError(f"the Avro file is damaged or none: {error or type(error).__name__}") from error
+            raise UnreadableUnitError(
+                f"the file is damaged or not complete: {error or type(error).__name__}"
+            ) from error
 
 
 def avro_table(kinds: Mapping[str, _Kind], records: list[Mapping[str, Any]]) -> pa.Table:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ARROW_FILE = b"ARROW1"  # magic of the Arrow IPC file format, https://arrow.apache.org/docs/format/Columnar.html
+_ARROW_STREAM = b"\xff\xff\xff\xff"
 _FEATHER_1 = b"FEA1"
 
 
@@ -57,6 +58,8 @@ def read_arrow(path: Path) -> Iterator[pa.Table]:
             tables = (pa.Table.from_batches([reader.get_batch(n)]) for n in range(reader.num_record_batches))
             yield from _or_empty(_cut(tables), reader.schema)
         return
+    if not head.startswith(_ARROW_STREAM):
+        raise UnreadableUnitError("it begins neither as an Arrow file nor as an Arrow stream")
     with opened(path) as file, pa.ipc.open_stream(file) as reader:
         check_header(reader.schema.names)
         tables = (pa.Table.from_batches([batch]) for batch in reader)
