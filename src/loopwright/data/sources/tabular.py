@@ -53,17 +53,11 @@ def read_file(path: Path, source: FilesSource) -> Iterator[pa.Table]:
             yield batch
     except UnreadableUnitError as error:
         raise UnreadableUnitError(_after(rows, str(error))) from error
-    except (
-        pa.ArrowException,
-        UnicodeError,
-        LookupError,
-        csv.Error,
-    ) as error:
-        raise UnreadableUnitError(_after(rows, _first_line(error))) from error
-    except OSError as error:
-        if error.errno is not None:  # of the machine; what a decoder says of the content has no number
+    except (pa.ArrowException, UnicodeError, LookupError, csv.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the machine; a decoder's has no number
             raise
-        raise UnreadableUnitError(_after(rows, _first_line(error))) from error
+        what = "" if is_text_format(path, source) else "the file is damaged or not complete: "
+        raise UnreadableUnitError(_after(rows, what + _first_line(error))) from error
 
 
 def is_text_format(path: Path, source: FilesSource) -> bool:
@@ -91,8 +85,29 @@ def _by_format(path: Path, source: FilesSource) -> Iterator[pa.Table]:
     else:
         first = 0
         for batch in _COLUMNAR[kind](path):
-            yield numbered(batch, first)
+            yield _checked(numbered(batch, first))
             first += batch.num_rows
+
+
+def _checked(batch: pa.Table) -> pa.Table:
+    """Refuse a batch whose buffers contradict each other; a text that is not valid UTF-8 makes its row a defect.
+
+    Neither is checked by the readers, and both end in a crash elsewhere.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        defects: dict[int, str] = {}
+        for index, (name, column) in enumerate(zip(batch.column_names, batch.columns, strict=True)):
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                large = pa.types.is_large_string(column.type)
+                raw = column.cast(pa.large_binary() if large else pa.binary())
+                raw.validate(full=True)
+                batch = batch.set_column(index, name, _decoded(name, raw, defects))
+        batch.validate(full=True)
+        reasons = pa.array([defects.get(index) for index in range(batch.num_rows)], pa.string())
+        batch = batch.append_column(DEFECT, reasons).append_column(TEXT, pa.nulls(batch.num_rows, pa.string()))
+    return batch
 
 
 def _after(rows: int, reason: str) -> str:
