@@ -42,8 +42,11 @@ if TYPE_CHECKING:
     from loopwright.data.series import decreasing, increasing, outliers, references
     from loopwright.data.sources.files import files
     from loopwright.data.sources.frame import frame
+    from loopwright.data.sources.http import http
+    from loopwright.data.sources.kafka import kafka
     from loopwright.data.sources.push import push
     from loopwright.data.sources.sql import sql
+    from loopwright.data.sources.stream import events
     from loopwright.data.statistic import distinct_values, most_common, statistic
     from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice, no_worse_than_champion
     from loopwright.features.examples import TrainingSet
@@ -69,8 +72,11 @@ _HOMES = {
     "loopwright.data.statistic": ("distinct_values", "most_common", "statistic"),
     "loopwright.data.sources.files": ("files",),
     "loopwright.data.sources.frame": ("frame",),
+    "loopwright.data.sources.kafka": ("kafka",),
+    "loopwright.data.sources.http": ("http",),
     "loopwright.data.sources.push": ("push",),
     "loopwright.data.sources.sql": ("sql",),
+    "loopwright.data.sources.stream": ("events",),
     "loopwright.evaluation.gate": ("at_least", "at_most", "beats_champion", "every_slice", "no_worse_than_champion"),
     "loopwright.features.examples": ("TrainingSet",),
     "loopwright.features.label": ("label",),
@@ -109,14 +115,17 @@ __all__ = [
     "distribution",
     "drift_seen",
     "entities",
+    "events",
     "every_slice",
     "expect",
     "files",
     "fraction",
     "frame",
     "fresh",
+    "http",
     "increasing",
     "integer",
+    "kafka",
     "kpi",
     "label",
     "latest",

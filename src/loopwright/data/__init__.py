@@ -12,8 +12,11 @@ from loopwright.data.contract import Contract
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
 from loopwright.data.sources.files import files
 from loopwright.data.sources.frame import frame
+from loopwright.data.sources.http import http
+from loopwright.data.sources.kafka import kafka
 from loopwright.data.sources.push import push
 from loopwright.data.sources.sql import sql
+from loopwright.data.sources.stream import events
 
 __all__ = [
     "ColumnRef",
@@ -21,10 +24,13 @@ __all__ = [
     "Contract",
     "Dataset",
     "column",
+    "events",
     "expect",
     "files",
     "frame",
     "fresh",
+    "http",
+    "kafka",
     "push",
     "row_count",
     "sql",

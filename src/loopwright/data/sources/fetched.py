@@ -77,8 +77,10 @@ def plan_window(
         spool.forget()
         return Plan()
     mark = window.mark(spool.next)
-    marks: dict[str, object] = {} if mark is None else {part: mark.as_json()}
-    return plan_spool(spool, name, marks, has_header=has_header)
+    if mark is None:
+        spool.forget()
+        raise SourceError(f"{name}: no row has a value in the watermark '{window.column}'.", hint="Name another field.")
+    return plan_spool(spool, name, {part: mark.as_json()}, has_header=has_header)
 
 
 def plan_spool(spool: Spool, name: str, marks: Mapping[str, object], *, has_header: bool = True) -> Plan:

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any
 from loopwright.core.errors import SourceError
 from loopwright.data.sources.files_reader import FilesReader
 from loopwright.data.sources.frame_reader import FrameReader
+from loopwright.data.sources.kafka_reader import KafkaReader
+from loopwright.data.sources.http_reader import HttpReader
 from loopwright.data.sources.push_reader import PushReader
 from loopwright.data.sources.sql_reader import SqlReader
+from loopwright.data.sources.stream_reader import EventsReader
 
 if TYPE_CHECKING:
     from loopwright.data.sources.reader import Reader
     from loopwright.data.sources.source import Source
 
 READERS: dict[str, Reader[Any]] = {
+    "events": EventsReader(),
     "files": FilesReader(),
     "frame": FrameReader(),
+    "kafka": KafkaReader(),
+    "http": HttpReader(),
     "push": PushReader(),
     "sql": SqlReader(),
 }

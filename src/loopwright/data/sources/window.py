@@ -113,7 +113,7 @@ class Window:
         newest: object = None,
     ) -> None:
         self._mark = mark
-        self._column = column
+        self.column = column
         self._overlap = overlap
         self._now = now
         self._has_key = has_key
@@ -133,10 +133,10 @@ class Window:
         Raises:
             SourceError: If the rows lack the watermark, or its values cannot be compared.
         """
-        if self._column not in rows.names:
-            raise SourceError(f"{self._where}: the rows have no column '{self._column}', the watermark.")
+        if self.column not in rows.names:
+            raise SourceError(f"{self._where}: the rows have no column '{self.column}', the watermark.")
         self._columns.update(dict.fromkeys(rows.names))
-        place = rows.names.index(self._column)
+        place = rows.names.index(self.column)
         kept: list[Row] = []
         value: object = None
         try:
@@ -152,7 +152,7 @@ class Window:
                     self._newest = value
         except TypeError as error:
             raise SourceError(
-                f"{self._where}: the watermark '{self._column}' holds values of different types, such as {value!r} "
+                f"{self._where}: the watermark '{self.column}' holds values of different types, such as {value!r} "
                 f"and {self._newest!r}.",
                 hint="Take a column of one type.",
             ) from error
@@ -179,7 +179,7 @@ class Window:
         count = len(self._within)
         if count > MOST_REMEMBERED and not self._has_key:
             raise SourceError(
-                f"{self._where}: {count:,} rows have a '{self._column}' of {low} or later, more than the "
+                f"{self._where}: {count:,} rows have a '{self.column}' of {low} or later, more than the "
                 f"{MOST_REMEMBERED:,} that can be told apart without a key.",
                 hint="Give the dataset key=, or the source a smaller overlap= or a finer watermark=.",
             )
@@ -189,6 +189,8 @@ class Window:
     def _was_read(self, rows: Rows, row: Row, value: object) -> bool:
         if self._mark is None or (value is not None and _above(value, self._mark.newest)):
             return False
+        if value is not None and self._mark.low is not None and _above(self._mark.low, value):
+            return True  # a server may answer with more than it was asked for
         digest = rows.digest(row, self._among)
         if self._left[digest] <= 0:
             return False
@@ -199,7 +201,7 @@ class Window:
         self._within = [one for one in self._within if one[0] is None or not _above(low, one[0])]
 
     def _low(self, newest: object) -> object:
-        return earlier(_at_most(newest, self._now), self._overlap, f"{self._where}, watermark '{self._column}'")
+        return earlier(_at_most(newest, self._now), self._overlap, f"{self._where}, watermark '{self.column}'")
 
 
 def earlier(value: object, overlap: Overlap, where: str) -> object:
