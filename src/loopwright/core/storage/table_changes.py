@@ -48,10 +48,12 @@ class TableChange:
     Attributes:
         came: the later version, with only the files that the earlier one lacks.
         gone: the earlier version's files that the later one lacks, read with the later one's columns.
+        same: the files that both have, read with the later one's columns.
     """
 
     came: TableFiles
     gone: TableFiles
+    same: TableFiles
 
     @classmethod
     def between(cls, old: TableFiles, new: TableFiles) -> TableChange:
@@ -60,6 +62,7 @@ class TableChange:
         return cls(
             came=replace(new, files=tuple(file for file in new.files if file not in before)),
             gone=replace(new, files=tuple(file for file in old.files if file not in now)),
+            same=replace(new, files=tuple(file for file in new.files if file in before)),
         )
 
     def select_added(self, key: Sequence[str]) -> str | None:

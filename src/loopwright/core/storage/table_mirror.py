@@ -1,6 +1,7 @@
 """Copies of a remote table's Parquet files on this machine, so that DuckDB reads them as it reads local ones.
 
-A Parquet file of a table never changes and its name never comes twice, so a copy is right for ever and is fetched once.
+A Parquet file of a table changes only when rows are erased from it, and its name never comes twice; so a copy is right
+until an erasure drops it, and is fetched once.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class TableMirror:
             folder = Path(tempfile.mkdtemp(prefix="loopwright-tables-"))
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.folder = folder
+
+    def drop(self, table: str) -> None:
+        """Remove the copies of a table's files: the files were replaced, which an erasure does."""
+        shutil.rmtree(self.folder / table, ignore_errors=True)
 
     def fetch(self, files: Iterable[Path]) -> None:
         """Make sure that these files below ``folder`` are there.

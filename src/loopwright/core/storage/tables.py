@@ -5,7 +5,6 @@ Written with delta-rs, read with DuckDB over the version's list of Parquet files
 
 from __future__ import annotations
 
-import re
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,6 @@ from deltalake import PostCommitHookProperties, write_deltalake
 
 from loopwright.core.clock import SystemClock
 from loopwright.core.errors import (
-    DeclarationError,
     SettingsError,
     StoreError,
     UnknownNameError,
@@ -33,6 +31,7 @@ from loopwright.core.storage.table_errors import committing, reading
 from loopwright.core.storage.table_files import TableFiles, names_below
 from loopwright.core.storage.table_handle import TableHandle
 from loopwright.core.storage.table_mirror import TableMirror
+from loopwright.core.storage.table_name import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TableStore", "TableVersion"]
 
-_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
 _IMPOSSIBLE = set("[]^|%\\\\")  # delta-rs cannot open a folder with these in its name
 _KEPT_SNAPSHOTS = 64
 
@@ -255,11 +253,19 @@ class TableStore:
         """
         if span.empty:
             return None
-        old, new = self._plain(span.table, span.after), self._plain(span.table, span.until)
-        change = TableChange.between(old, new)
+        return self.change(span).select_added(key)
+
+    def change(self, span: TableSpan, *, with_same: bool = False) -> TableChange:
+        """Compare the two versions of a span by their files, which are then on this machine, the same ones if asked.
+
+        Raises:
+            StoreError: a version is no list of plain Parquet files.
+        """
+        change = TableChange.between(self._plain(span.table, span.after), self._plain(span.table, span.until))
         if self._mirror is not None:
-            self._mirror.fetch((*change.came.files, *change.gone.files))
-        return change.select_added(key)
+            same = change.same.files if with_same else ()
+            self._mirror.fetch((*change.came.files, *change.gone.files, *same))
+        return change
 
     def scan_sql(self, table: str, version: int | None = None) -> str:
         """Return a DuckDB SELECT that gives the version's rows, in exact types.
@@ -337,6 +343,8 @@ class TableStore:
     def forget(self, table: str) -> None:
         """Look at a table anew when it is asked for next: something was done to it that its log does not tell."""
         self._handle(table).forget()
+        if self._mirror is not None:
+            self._mirror.drop(table)
         with self._lock:
             for kept in [one for one in self._snapshots if one[0] == table]:
                 del self._snapshots[kept]
@@ -351,7 +359,7 @@ class TableStore:
         return TableAppend(handle, self._folder / table, self._clock)
 
     def _handle(self, table: str) -> TableHandle:
-        _check_name(table)
+        check_name(table)
         with self._lock:
             return self._handles.setdefault(table, TableHandle(self.location.child(table), self._options))
 
@@ -404,11 +412,3 @@ class TableStore:
 
 
 _KEEP_LOGS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
-
-
-def _check_name(table: str) -> None:
-    if not _NAME.match(table) or len(table) > 200:
-        raise DeclarationError(
-            f"'{table[:200]}' is no name for a table.",
-            hint="Use letters, digits, '_', '-' and '.', in parts separated by '/', such as 'datasets/orders'.",
-        )
