@@ -5,7 +5,8 @@ import pytest
 from loopwright.core.errors import SettingsError, StoreCorruptError
 from loopwright.features.conformance.online_store import OnlineStoreConformance
 from loopwright.features.online import MemoryOnlineStore
-from loopwright.features.online_sqlite import SqliteOnlineStore, open_online_store
+from loopwright.features.online_sqlite import SqliteOnlineStore
+from loopwright.features.online_stores import open_online_store
 
 
 class TestMemory(OnlineStoreConformance):
@@ -35,7 +36,7 @@ def test_urls(tmp_path):
     assert opened.views() == []
     opened.close()
     with pytest.raises(SettingsError, match="is not known"):
-        open_online_store("redis://localhost")
+        open_online_store("mysql://localhost")
 
 
 def test_a_file_that_is_no_store(tmp_path):

@@ -45,7 +45,7 @@ _WRITTEN = {name: f"[{section}] {key}" for (section, key), name in _KEYS.items()
 # Where each backend may be, as this version knows them; the rooms that open them check the rest.
 _BACKENDS = {
     "metadata_url": ("sqlite:///", "postgresql://", "postgresql+psycopg://"),
-    "online_url": ("sqlite:///",),
+    "online_url": ("sqlite:///", "redis://", "rediss://"),
     "stream_url": ("sqlite:///", "kafka://"),
     "engine_url": ("duckdb://",),
     "compute_url": ("local://",),

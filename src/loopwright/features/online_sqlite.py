@@ -10,17 +10,17 @@ import os
 import sqlite3
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopwright.core.errors import SettingsError, StoreBusyError, StoreCorruptError, StoreError, StoreFullError
-from loopwright.features.online import MemoryOnlineStore, OnlineRow, OnlineStore, Value, from_micros, to_micros
+from loopwright.core.errors import StoreBusyError, StoreCorruptError, StoreError, StoreFullError
+from loopwright.features.online import OnlineRow, Value, from_micros, to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime, timedelta
+    from pathlib import Path
 
 BUSY_SECONDS = 60
 KEYS_PER_QUERY = 900  # SQLite allows 32,766 variables; beyond a few hundred the plan gains nothing
@@ -169,18 +169,3 @@ class SqliteOnlineStore:
             if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
                 raise StoreCorruptError(text, hint="Remove the file and materialise again.") from error
             raise StoreError(text) from error
-
-
-def open_online_store(url: str) -> OnlineStore:
-    """Open the online store that a URL names: ``sqlite:///path`` or ``memory://``.
-
-    Raises:
-        SettingsError: If the URL names something else.
-    """
-    if url.startswith("memory://"):
-        return MemoryOnlineStore()
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-        return SqliteOnlineStore(Path(url.removeprefix("sqlite:///")))
-    raise SettingsError(
-        f"The online store {url!r} is not known.", hint="Write sqlite:///path/to/online.db or memory://."
-    )

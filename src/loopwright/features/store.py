@@ -10,7 +10,7 @@ from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.engines import open_engine
 from loopwright.features.materialize import MaterializeReport, materialize, view_key
 from loopwright.features.online import OnlineStore, Value, entity_key
-from loopwright.features.online_sqlite import open_online_store
+from loopwright.features.online_stores import open_online_store
 from loopwright.features.parity import ParityReport, parity
 
 if TYPE_CHECKING:

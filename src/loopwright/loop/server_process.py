@@ -10,7 +10,7 @@ from loopwright.core.access import Access
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.data.sources.push import PushSource
-from loopwright.features.online_sqlite import open_online_store
+from loopwright.features.online_stores import open_online_store
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
 from loopwright.serving.model_source import RegistrySource

@@ -35,7 +35,7 @@ from loopwright.core.access import Access
 from loopwright.core.errors import LoopwrightError, SettingsError
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.data.lake import Lake
-from loopwright.features.online_sqlite import open_online_store
+from loopwright.features.online_stores import open_online_store
 from loopwright.serving.endpoint import Endpoint
 from loopwright.serving.guard import Guard
 from loopwright.serving.http_server import HttpServer
