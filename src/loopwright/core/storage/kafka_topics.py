@@ -111,7 +111,7 @@ class KafkaTopics:
             reader.assign([TopicPartition(name, 0, begin)])
         self._local.at = None
         found: list[Message] = []
-        at, is_ended, left_s = begin, False, self._patience_s
+        at, is_ended, is_moved, left_s = begin, False, False, self._patience_s
         while len(found) < limit and at < end and not is_ended:
             batch = reader.consume(min(limit - len(found), end - at, _PIECE), _SLICE_S)
             left_s = self._patience_s if batch else left_s - _SLICE_S
@@ -124,6 +124,11 @@ class KafkaTopics:
                     at = int(message.offset() or 0) + 1
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                     is_ended = True
+                elif error.code() == KafkaError._AUTO_OFFSET_RESET and not is_moved:  # noqa: SLF001
+                    is_moved = True  # what was to be fetched next has been trimmed meanwhile
+                    at = max(at, self.bounds(name)[0])
+                    reader.assign([TopicPartition(name, 0, at)])
+                    break  # what else is in the batch comes again
                 else:
                     raise KafkaException(error)
         if not is_ended:

@@ -113,7 +113,9 @@ class Ingest:
         seconds = self._stores.clock.monotonic() - started
         number, manifest, report = self._pend(identity, plan, staged, before, now, seconds)
         self._on_stage("pending")
-        return self._commit(identity, number, manifest, report)
+        done = self._commit(identity, number, manifest, report)
+        plan.settled()
+        return done
 
     def _judging(self, identity: str, now: datetime, declared: Mapping[str, object] | None) -> Judging:
         return Judging(self._stores, self._dataset, self.stage, ingest_id=identity, now=now, declared=declared)

@@ -109,7 +109,7 @@ def _columns(con: duckdb.DuckDBPyConnection, encoding: str) -> pa.Table:
     names = sorted(str(name) for name in keys["key"].to_pylist())
     check_header(names)
     listed = "".join(
-        f", json_extract_string(object, {quote_text(_pointer(name))}) AS {quote_name(name)}" for name in names
+        f", json_extract_string(object, {quote_text(json_pointer(name))}) AS {quote_name(name)}" for name in names
     )
     return to_arrow(
         con.sql(
@@ -120,6 +120,6 @@ def _columns(con: duckdb.DuckDBPyConnection, encoding: str) -> pa.Table:
     )
 
 
-def _pointer(name: str) -> str:
+def json_pointer(name: str) -> str:
     """Spell a key as a JSON pointer (RFC 6901)."""
     return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from loopwright.core.errors import SourceError
 from loopwright.core.hashing import digest_file
 from loopwright.data.sources.arrow import digest_table, to_table
+from loopwright.data.sources.csv_scan import csv_scan
 from loopwright.data.sources.files import compression_of
 from loopwright.data.sources.here import Here
 from loopwright.data.sources.listing import has_wildcard, is_url, list_files
@@ -60,6 +61,7 @@ class Plan:
         waiting: Rows that wait for something, such as their label.
         marks: Asked once, after all units were read: how far each part of the source was read, as JSON values. They
             become durable in the transaction that makes the rows visible.
+        settled: Called once the rows are visible and the marks durable.
     """
 
     units: list[Unit] = field(default_factory=list)
@@ -68,6 +70,7 @@ class Plan:
     refused: dict[str, str] = field(default_factory=dict)
     waiting: int = 0
     marks: Callable[[], Mapping[str, object]] = dict
+    settled: Callable[[], None] = lambda: None
 
     @property
     def is_empty(self) -> bool:
@@ -179,7 +182,8 @@ def _file_unit(one: Listed, path: Path, digest: str, source: FilesSource, skip: 
             raise SourceError(f"{one.name} changed while it was read.", hint="Run again when it is complete.")
 
     is_text, has_header = is_text_format(path, source), has_header_format(path, source)
-    return Unit(one.name, digest, one.size_bytes, one.modified_ns, batches, is_text, has_header)
+    scan = csv_scan(path, source, digest=digest, skip=skip)
+    return Unit(one.name, digest, one.size_bytes, one.modified_ns, batches, is_text, has_header, scan=scan)
 
 
 def _has_grown(path: Path, before: Known) -> bool:
