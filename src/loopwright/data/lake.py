@@ -17,18 +17,22 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from loopwright.core.errors import SourceError, UsageError
+from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
 from loopwright.core.storage.table_errors import reading
+from loopwright.core.storage.table_changes import TableSpan
 from loopwright.data.ingest.ingest import Ingest, report_of
 from loopwright.data.ingest.lock import dataset_lock
 from loopwright.data.ingest.records import ingests, source_marks, source_units
 from loopwright.data.ingest.text import text_ref
+from loopwright.data.quarantine.repair import Repair
+from loopwright.data.quarantine.replay import Replay, ReplayRecord, ReplayReport, replays
 from loopwright.data.quarantine.view import QuarantineView
 from loopwright.data.sources.plan import Known, plan_frame
 from loopwright.data.sources.push import PushSource
 from loopwright.data.sources.reader import Reading
 from loopwright.data.sources.readers import reader_of
-from loopwright.data.versions.diff import SnapshotDiff, diff_snapshots
+from loopwright.data.versions.diff import SAMPLE_ROWS, SnapshotDiff, diff_snapshots
 from loopwright.data.versions.erase import Eraser
 from loopwright.data.versions.erasure import Erasure, erasures_on_record
 from loopwright.data.versions.history import History, declared_columns, latest_rows
@@ -216,16 +220,21 @@ class Lake:
             self.attach(con, "snapshot", snapshot)
             return to_arrow(con.sql(query if limit is None else f"{query} LIMIT {limit}"))
 
-    def diff(self, older: Snapshot | str, newer: Snapshot | str) -> SnapshotDiff:
-        """Compare two snapshots of one dataset: columns, rows by key, and each column's distribution."""
+    def diff(self, older: Snapshot | str, newer: Snapshot | str, *, sample_rows: int = SAMPLE_ROWS) -> SnapshotDiff:
+        """Compare two snapshots of one dataset: columns, rows by key, and each column's distribution.
+
+        ``sample_rows`` of each are behind the distributions; 0 leaves them out.
+        """
         older, newer = (self.snapshot(one) if isinstance(one, str) else one for one in (older, newer))
         if older.dataset != newer.dataset:
             raise UsageError(f"{older.ref} and {newer.ref} are snapshots of different datasets.")
         key = [str(name) for name in _texts(self._history.declaration(older.dataset)["key"])]
-        with connect() as con:
-            self.attach(con, "older", older)
-            self.attach(con, "newer", newer)
-            return diff_snapshots(con, older, newer, key)
+        tables, name = self._stores.tables, f"datasets/{older.dataset}"
+        change = tables.change(TableSpan(name, older.version, newer.version), with_same=True)
+        schemas = (tables.schema(name, one.version) for one in (older, newer))
+        before, after = ({field.name: duck_type(field.type) for field in schema} for schema in schemas)
+        with connect(temp_folder=self._stores.local / "tmp" / "diff") as con:
+            return diff_snapshots(con, older, newer, change, key, types=(before, after), sample_rows=sample_rows)
 
     def erase(
         self, name: str, key_column: str, values: Sequence[object], *, reason: str, by: str, forever: bool = False
@@ -246,6 +255,15 @@ class Lake:
     def quarantine(self, name: str) -> QuarantineView:
         """Return the quarantine of a dataset."""
         return QuarantineView(self._stores, name)
+
+    def replay(self, dataset: Dataset, repair: Repair | None = None, *, by: str) -> ReplayReport:
+        """Put rows of the quarantine through the contract again; see :mod:`loopwright.data.quarantine.replay`."""
+        with dataset_lock(self._stores.local / "locks", dataset.name, wait=True):
+            return Replay(self._stores, dataset, self._on_stage).run(repair or Repair(), by=by)
+
+    def replays(self, name: str) -> list[ReplayRecord]:
+        """Return the replays of a dataset's quarantine, the newest first."""
+        return replays(self._stores, name)
 
     def collectable(self, keep: timedelta) -> list[Collectable]:
         """Return what a garbage collection could remove; see :mod:`loopwright.data.versions.retention`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
 from loopwright.data.ingest.stage import POSITION, SOURCE
+from loopwright.data.ingest.taken import name_owners
 from loopwright.data.quality.judge import empty_bad
 from loopwright.data.sources.unit import ROW
 
@@ -53,12 +54,14 @@ class Identity:
         self._con = con
         self._columns = list(columns)
         self._stored = list(stored_columns)
+        self._fields: dict[tuple[str, str], Sequence[str]] = {}
         con.execute("CREATE TEMP TABLE dropped (position BIGINT, kind VARCHAR, label VARCHAR, field VARCHAR)")
 
     def judge(self, key: Sequence[str], policy: OnDuplicate, uniques: Sequence[Unique]) -> Identified:
         """Judge by the key first, then by each uniqueness check among the rows that are left."""
         superseding = 0
         if key:
+            self._fields["key", ", ".join(key)] = key
             superseding = self._by_key(key, policy)
         failures = self._counts("key", key) if key else {}
         warned: dict[str, int] = {}
@@ -66,6 +69,7 @@ class Identity:
         for check in uniques:
             if set(check.columns) == set(key):
                 continue
+            self._fields["unique", ", ".join(check.columns)] = check.columns
             count = self._by_unique(check, key)
             if count:
                 {"quarantine": failures, "warn": warned, "stop": stopped}[check.on_failure][check.label] = count
@@ -168,12 +172,14 @@ class Identity:
         return {f"{label}({', '.join(key)})": count} if count else {}
 
     def _quarantined(self) -> pa.Table:
+        name_owners(self._con, self._fields, stored=bool(self._stored))
         fields = ", ".join(f"{quote_name(name)} := {quote_name(name)}" for name in self._columns)
         return to_arrow(
             self._con.sql(
-                f"SELECT {SOURCE}, {ROW}, [{{'check': __label, 'column': __field, 'value': 'taken'}}] AS reasons, "
+                f"SELECT {SOURCE}, {ROW}, [{{'check': __label, 'column': __field, 'value': __owner}}] AS reasons, "
                 f"to_json(struct_pack({fields}))::VARCHAR AS raw FROM staged "
-                "JOIN (SELECT position AS __dropped, min(label) AS __label, min(field) AS __field FROM dropped "
+                "JOIN (SELECT position AS __dropped, min(label) AS __label, min(field) AS __field, "
+                "arg_min(owner, label) AS __owner FROM dropped LEFT JOIN owners USING (position, label, field) "
                 f"WHERE kind = 'bad' GROUP BY position) ON __dropped = {POSITION} ORDER BY {POSITION}"
             )
         )

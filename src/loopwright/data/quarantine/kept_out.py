@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 MARK = "replayed"
 SWEPT_ROWS = 10_000  # of one sweep by their numbers, so that the condition that names them stays short
-_ID = "left(sha256(_ingest_id || '/' || _source || '/' || _source_row), 16)"
+# The same after a replay that a row did not pass: the row keeps its source, its number and its first arrival.
+_ID = "left(sha256(_source || '/' || _source_row || '/' || epoch_us(_arrived_at)), 16)"
 _SAME = "mark._source = kept._source AND mark._source_row = kept._source_row AND mark.kept_by = kept._ingest_id"
 
 
