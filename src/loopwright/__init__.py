@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from loopwright.data.expression import all_different, all_equal, among_together, compare, sums_to
     from loopwright.data.header import column_count, column_names
     from loopwright.data.series import decreasing, increasing, outliers, references
+    from loopwright.data.sources.delta import delta
+    from loopwright.data.quality.check_table import check_table
     from loopwright.data.sources.files import files
     from loopwright.data.sources.frame import frame
     from loopwright.data.sources.http import http
@@ -70,6 +72,8 @@ _HOMES = {
     "loopwright.data.header": ("column_count", "column_names"),
     "loopwright.data.series": ("decreasing", "increasing", "outliers", "references"),
     "loopwright.data.statistic": ("distinct_values", "most_common", "statistic"),
+    "loopwright.data.sources.delta": ("delta",),
+    "loopwright.data.quality.check_table": ("check_table",),
     "loopwright.data.sources.files": ("files",),
     "loopwright.data.sources.frame": ("frame",),
     "loopwright.data.sources.kafka": ("kafka",),
@@ -105,12 +109,14 @@ __all__ = [
     "at_least",
     "at_most",
     "beats_champion",
+    "check_table",
     "choice",
     "column",
     "column_count",
     "column_names",
     "compare",
     "decreasing",
+    "delta",
     "distinct_values",
     "distribution",
     "drift_seen",

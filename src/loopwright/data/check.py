@@ -49,6 +49,11 @@ class Unique(DeclaredCheck):
     on_failure: OnFailure = "quarantine"
 
     @property
+    def names_rows(self) -> bool:
+        """Whether a failure names the rows to blame."""
+        return True
+
+    @property
     def word(self) -> str:
         """The function that declares it."""
         return "unique"

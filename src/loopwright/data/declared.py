@@ -41,6 +41,11 @@ class DeclaredCheck:
         return ()
 
     @property
+    def names_rows(self) -> bool:
+        """Whether a failure names the rows to blame."""
+        return False
+
+    @property
     def severity(self) -> OnFailure:
         """What becomes of a failure."""
         found: OnFailure = getattr(self, "on_failure", "warn")

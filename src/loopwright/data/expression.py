@@ -28,6 +28,11 @@ class Expect(DeclaredCheck):
     mostly: float | None = None
 
     @property
+    def names_rows(self) -> bool:
+        """Whether a failure names the rows to blame."""
+        return True
+
+    @property
     def word(self) -> str:
         """The function that declares it."""
         return "expect"

@@ -42,6 +42,11 @@ class Monotone(DeclaredCheck):
     is_falling: bool = False
 
     @property
+    def names_rows(self) -> bool:
+        """Whether a failure names the rows to blame."""
+        return True
+
+    @property
     def word(self) -> str:
         """The function that declares it."""
         return "decreasing" if self.is_falling else "increasing"
@@ -75,6 +80,11 @@ class Outliers(DeclaredCheck):
     mostly: float | None = None
 
     @property
+    def names_rows(self) -> bool:
+        """Whether a failure names the rows to blame."""
+        return True
+
+    @property
     def word(self) -> str:
         """The function that declares it."""
         return "outliers"
@@ -100,6 +110,11 @@ class References(DeclaredCheck):
     target: str  # dataset.column, with more columns after commas
     on_failure: OnFailure = "quarantine"
     mostly: float | None = None
+
+    @property
+    def names_rows(self) -> bool:
+        """Whether a failure names the rows to blame."""
+        return True
 
     @property
     def word(self) -> str:

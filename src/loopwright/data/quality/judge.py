@@ -18,17 +18,17 @@ from loopwright.core.storage.columns import duck_type, storable_type
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
 from loopwright.data.column import Column
 from loopwright.data.contract import require_known
+from loopwright.data.quality.inference import inferred_types
 from loopwright.data.quality.reading import (
     SQL_TYPES,
-    integer_sql,
     null_where_missing,
-    number_sql,
     plain,
     present_sql,
+    quick_sql,
     reading_sql,
 )
 from loopwright.data.quality.row_set import each_row
-from loopwright.data.quality.rule import Rule, fails, value_checks
+from loopwright.data.quality.rule import Rule, fails, is_of_type, value_checks
 from loopwright.data.sources.unit import DEFECT, INSIDE, ROW, TEXT
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Judge:
         self._moments = moments
         self._types = dict(stored or {})
         self._payloads = dict(payloads or {})
+        self._mistyped: set[str] = set()
         self._checked: set[tuple[str, tuple[str, ...]]] = set()
 
     def missing_columns(self, names: list[str]) -> list[str]:
@@ -111,6 +112,11 @@ class Judge:
             if name not in batch.column_names:
                 batch = batch.append_column(name, pa.nulls(batch.num_rows, pa.string()))
         kinds = {name: batch.schema.field(name).type for name in names}
+        self._mistyped = {
+            item.name
+            for item in self._contract.columns
+            if not (item.coerce or is_text or is_of_type(kinds[item.name], item.type) or item.name not in raw_names)
+        }
         batch = batch.append_column(_INDEX, pa.array(np.arange(batch.num_rows)))
         self._con.register("raw", batch)
         defects = {name for name in batch.column_names if name.startswith("__")} - {_INDEX}
@@ -127,6 +133,50 @@ class Judge:
         rows = batch.filter(suspects)
         self._con.register("raw", rows)
         return self._split(good, rows, self._flags(query, names, kinds, rules), rules)
+
+    def streaming_query(
+        self, first: pa.Table, relation: str, *, has_underscores: bool = True
+    ) -> tuple[list[str], str]:
+        """Write the query that judges a relation of texts as :meth:`judge` does a batch, leaving doubts to it.
+
+        Args:
+            first: The first rows, from which types are inferred.
+            relation: A SELECT of the same columns, and of ``__unclear``, which is handed on.
+            has_underscores: Whether there may be any in the texts.
+
+        Returns:
+            The columns, and a query that gives them in their types, ``__suspect``, a list of their texts as ``__texts``
+            where they are suspect, and ``__unclear``.
+        """
+        batch = plain(first)
+        raw_names = [name for name in batch.column_names if not name.startswith("__") and name not in CARRIED]
+        self._infer(batch, raw_names, is_text=True)
+        absent = [item.name for item in self._contract.columns if item.name not in raw_names]
+        names = raw_names + absent
+        columns = {name: self._declared(name) for name in names}
+        kinds = dict.fromkeys(names, pa.string())
+        self._rules(columns, kinds, set())  # which says what an expression cannot be computed from
+        inner, outer, doubts = ["__unclear"], ["__unclear"], [self._suspect(columns, kinds, set(), is_quick=True)]
+        for index, name in enumerate(names):
+            raw, target = f"__raw_{index}", self._target(name)
+            inner.append(f"{f'raw.{quote_name(name)}' if name in raw_names else 'NULL::VARCHAR'} AS {raw}")
+            quick = quick_sql(raw, target, has_underscores=has_underscores)
+            if name in absent:
+                quick = f"NULL::{target}", "false"
+            if quick is None:
+                reading = reading_sql(f"raw.{quote_name(name)}", pa.string(), target, f"__step_{index}")
+                inner += [f"{computed} AS {step}" for step, computed in reading.steps]
+                quick = reading_sql(raw, pa.string(), target, f"__step_{index}").value, "false"
+            outer += [raw, f"{quick[0]} AS {quote_name(name)}"]
+            if quick[1] != "false":
+                doubts.append(quick[1].replace(quick[0], quote_name(name)))
+        packed = ", ".join(f"__raw_{index}" for index in range(len(raw_names)))
+        listed = ", ".join(map(quote_name, names))
+        return names, (
+            f"SELECT {listed}, coalesce({' OR '.join(doubts)}, false) AS __suspect, "
+            f"CASE WHEN __suspect THEN [{packed}] END AS __texts, __unclear FROM "
+            f"(SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM ({relation}) AS raw))"
+        )
 
     def _declared(self, name: str) -> Column:
         known = self._contract.column(name)
@@ -149,24 +199,9 @@ class Judge:
         texts = [name for name in new if is_text and pa.types.is_string(batch.schema.field(name).type)]
         for name in new:
             self._types[name] = duck_type(storable_type(batch.schema.field(name).type))
-        if not texts:
-            return
-        self._con.register("raw", batch)
-        listed = []
-        for index, name in enumerate(texts):
-            column, present = quote_name(name), present_sql(quote_name(name), pa.string(), "BIGINT")
-            text = f"trim({column})"
-            for kind, fits in (
-                ("i", f"{integer_sql(text)} IS NOT NULL AND NOT regexp_matches({text}, '^[+-]?0[0-9]')"),
-                ("f", f"{number_sql(text)} IS NOT NULL AND NOT regexp_matches({text}, '^[+-]?0[0-9]')"),
-                ("b", f"lower({text}) IN ('true', 'false')"),
-                ("t", f"TRY_CAST({text} AS TIMESTAMPTZ) IS NOT NULL"),
-            ):
-                listed.append(f"bool_and({fits}) FILTER ({present}) AS {kind}{index}")
-        found = to_arrow(self._con.sql(f"SELECT {', '.join(listed)} FROM raw")).to_pylist()[0]
-        kinds = {"i": "BIGINT", "f": "DOUBLE", "b": "BOOLEAN", "t": SQL_TYPES["timestamp"]}
-        for index, name in enumerate(texts):
-            self._types[name] = next((kinds[kind] for kind in kinds if found[f"{kind}{index}"]), "VARCHAR")
+        if texts:
+            self._con.register("raw", batch)
+            self._types |= inferred_types(self._con, "raw", texts)
 
     def _rules(self, columns: Mapping[str, Column], kinds: Mapping[str, pa.DataType], defects: set[str]) -> list[Rule]:
         rules: list[Rule] = []
@@ -182,7 +217,8 @@ class Judge:
                     Rule(self._payloads.get(name, item.type), name, f"{reason} IS NOT NULL", reason, item.on_failure)
                 )
                 present = f"({present} AND {reason} IS NULL)"
-            rules.append(Rule("type", name, f"{present} AND {value} IS NULL", shown, item.on_failure))
+            unread = "true" if name in self._mistyped else f"{value} IS NULL"
+            rules.append(Rule("type", name, f"{present} AND {unread}", shown, item.on_failure))
             if item.required or name in self._required:
                 absent = f"{whole}NOT __present_{index}"
                 if PAYLOAD_DEFECT + name in defects:
@@ -231,27 +267,38 @@ class Judge:
             outer += [f"__raw_{index}", f"{value} AS {quote_name(name)}"]
         return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM raw)"
 
-    def _suspect(self, columns: Mapping[str, Column], kinds: Mapping[str, pa.DataType], defects: set[str]) -> str:
-        """Return the SQL that is true for every row that fails a check; it may be true for others."""
+    def _suspect(
+        self,
+        columns: Mapping[str, Column],
+        kinds: Mapping[str, pa.DataType],
+        defects: set[str],
+        *,
+        is_quick: bool = False,
+    ) -> str:
+        """Return the SQL that is true for every row that fails a check; it may be true, or unknown, for others."""
         found = [f"{quote_name(name)} IS NOT NULL" for name in defects if name != TEXT]
         for index, (name, item) in enumerate(columns.items()):
             value, raw = quote_name(name), f"__raw_{index}"
+            if name in self._mistyped:
+                found.append(f"{raw} IS NOT NULL")
             if item.required or name in self._required:
                 found.append(f"{value} IS NULL")
                 if not null_where_missing(kinds[name], self._target(name)):
                     found.append(f"NOT ({present_sql(raw, kinds[name], self._target(name))})")
             elif not self._is_as_given(name, kinds[name]):
-                found.append(f"({value} IS NULL AND {raw} IS NOT NULL)")
+                doubt = f"{value} IS NULL AND {raw} IS NOT NULL"
+                known = f"CASE WHEN {doubt} THEN NOT {missing_sql(raw)} ELSE false END"
+                found.append(known if is_quick else f"({doubt})")
             if item.type == "float":
-                found.append(f"coalesce(isinf({value}), false)")
-            found += [f"coalesce({failed}, false)" for _, failed in value_checks(item, value)]
-        found += [f"coalesce({fails(check.expression)}, false)" for check in self._contract.expects()]
+                found.append(f"isinf({value})")
+            found += [f"({failed})" for _, failed in value_checks(item, value)]
+        found += [fails(check.expression) for check in self._contract.expects()]
         return " OR ".join(found) or "false"
 
     def _found(self, query: str, names: list[str], suspect: str) -> pa.Table:
         """Return the values of the named columns and whether each row is suspect, in the order of the batch."""
         listed = ", ".join([_INDEX, *map(quote_name, names)])
-        table = to_arrow(self._con.sql(f"SELECT {listed}, ({suspect}) AS __suspect FROM ({query})"))
+        table = to_arrow(self._con.sql(f"SELECT {listed}, coalesce({suspect}, false) AS __suspect FROM ({query})"))
         index = table[_INDEX].to_numpy()
         if bool((index[1:] > index[:-1]).all()):
             return table

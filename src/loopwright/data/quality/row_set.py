@@ -142,7 +142,7 @@ class RowSet:
         else:
             failed = self._unordered(check)
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in check.named[:1])
-        columns = ", ".join(check.named)
+        columns = check.column if isinstance(check, (Monotone, Outliers)) else ", ".join(check.named)
         seen = f"count(*) FILTER ({whole})"
         return [_Asked(check.word, columns, failed, check.on_failure, check.mostly, seen, check.label)]
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from loopwright.core.storage.duck import quote_text
 from loopwright.data.quality.reading import SQL_TYPES
+from loopwright.data.words import BYTES_TYPES, TEXT_TYPES
 
 if TYPE_CHECKING:
     from loopwright.data.column import Column, OnFailure, Scalar
@@ -55,6 +58,24 @@ def value_checks(item: Column, value: str) -> list[tuple[str, str]]:
     if item.multiple_of is not None:
         checks.append(("multiple_of", _no_multiple(item, value)))
     return checks + _text_checks(item, value)
+
+
+def is_of_type(kind: pa.DataType, type_: str) -> bool:
+    """Tell whether a source's type is the declared one, of whatever width, so that nothing has to be read as it."""
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    if type_ in TEXT_TYPES:
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    if type_ in BYTES_TYPES:
+        return True
+    fits = {
+        "int": pa.types.is_integer,
+        "float": pa.types.is_floating,
+        "bool": pa.types.is_boolean,
+        "timestamp": pa.types.is_timestamp,
+        "date": pa.types.is_date,
+    }
+    return bool(fits[type_](kind))
 
 
 def fails(expression: str) -> str:

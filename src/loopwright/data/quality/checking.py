@@ -1,0 +1,228 @@
+"""Checks a table by a contract without ingesting it, in a number of queries that does not grow with the checks.
+
+The table stays where it is: one query over it reads every value in its type and gives the rows that fail, with a flag
+for each check; then, over the rows that an ingest would keep, one looks for values that are there twice, one at rows
+against each other, and one at all of them together. What is read as what, and what fails, is written once, in
+:mod:`loopwright.data.quality.reading` and :mod:`loopwright.data.quality.rule`, for ingests and for this.
+
+A row's uniqueness is judged among the rows of the table alone. Bytes of images and audio are not opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loopwright.core.storage.duck import quote_name, to_arrow
+from loopwright.data.quality.report import CheckReport, CheckResult, Example
+from loopwright.data.quality.row_set import RowSet, each_row
+from loopwright.data.quality.spelled import INDEX, Spelled
+from loopwright.data.quality.whole import Whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import duckdb
+
+    from loopwright.data.contract import Contract
+    from loopwright.data.quality.past import Past
+    from loopwright.data.quality.spelled import Relation
+    from loopwright.data.words import OnFailure
+
+_EXAMPLES = 3
+_CHECKED, _KEPT_OUT = '"checked rows"', '"kept out"'
+
+
+@dataclass
+class _Found:
+    label: str
+    column: str
+    on_failure: OnFailure
+    positions: pa.Int64Array
+    rows_seen: int
+    is_tolerated: bool = False
+
+
+class Checking:
+    """Checks one table.
+
+    Args:
+        con: An engine.
+        contract: The rules.
+        past: What came before.
+        now: The moment, for :func:`fresh`.
+        event_time: The column of the event's time.
+        required: Columns that must have a value whatever the contract says.
+        stored_rows: How many rows the dataset has without this table.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        contract: Contract,
+        *,
+        past: Past,
+        now: datetime,
+        event_time: str | None = None,
+        required: Sequence[str] = (),
+        stored_rows: int = 0,
+    ) -> None:
+        self._con = con
+        self._contract = contract
+        self._past = past
+        self._now = now
+        self._event_time = event_time
+        self._required = tuple(required)
+        self._stored_rows = stored_rows
+
+    def run(self, name: str, relation: Relation) -> CheckReport:
+        """Check a relation.
+
+        Raises:
+            ContractError: If a column that must be there is not, or a check cannot be computed of the columns.
+        """
+        spelled = Spelled(
+            self._con, each_row(self._contract), relation, required=self._required, needed=self._contract.columns
+        )
+        self._con.execute(f"CREATE OR REPLACE TEMP VIEW {_CHECKED} AS {spelled.query}")
+        rows, found = self._row_by_row(spelled)
+        kept = self._without(found)
+        repeated = self._repeated(kept, spelled)
+        found += repeated
+        kept = self._without(found) if repeated else kept
+        others = RowSet(self._con, self._contract, spelled.types, position=INDEX, past=self._past).judge(kept)
+        found += [
+            _Found(one.label, one.column, one.on_failure, one.positions, one.of_rows, one.is_tolerated)
+            for one in others
+        ]
+        kept = self._without(found) if others else kept
+        accepted = rows - len(self._out(found))
+        whole = Whole(
+            self._con, self._contract, spelled.types, event_time=self._event_time, now=self._now, past=self._past
+        )
+        together = whole.judge(kept, accepted, total_rows=self._stored_rows + accepted, headers=relation.headers)
+        examples = self._examples(found, spelled)
+        by_label = {one.label: one for one in found}
+        results = [
+            self._result(label, on_failure, by_label.get(label), rows, examples.get(label, ()))
+            for label, on_failure in self._labels(spelled).items()
+        ]
+        results += [
+            CheckResult(one.label, one.on_failure, one.problem is None, None, accepted, one.problem or one.found)
+            for one in together
+        ]
+        positions = {one.label: one.positions for one in found}
+        return CheckReport(name, rows, accepted, tuple(results), 0.0, positions)
+
+    def _row_by_row(self, spelled: Spelled) -> tuple[int, list[_Found]]:
+        """Run the query over all rows: their number, and those that fail."""
+        rules = spelled.rules
+        flags = ", ".join(f"coalesce({rule.failed}, false) AS f{index}" for index, rule in enumerate(rules))
+        failing = " OR ".join(f"f{index}" for index in range(len(rules))) or "false"
+        table = to_arrow(
+            self._con.sql(
+                f"WITH judged AS (SELECT {INDEX}{', ' if flags else ''}{flags} FROM {_CHECKED}) "
+                f"SELECT * FROM judged WHERE {failing}"
+            )
+        )
+        rows = spelled.relation.rows
+        if rows is None:
+            rows = int(self._con.execute(f"SELECT count(*) FROM {spelled.relation.sql}").fetchall()[0][0])
+        if not table.num_rows:
+            return rows, []
+        found = []
+        table = table.sort_by(INDEX)
+        for index, rule in enumerate(rules):
+            flag = table[f"f{index}"]
+            if pc.any(flag).as_py():
+                positions = table[INDEX].filter(flag).combine_chunks().cast(pa.int64())
+                found.append(_Found(rule.label, rule.column, rule.on_failure, positions, rows))
+        return rows, found
+
+    def _out(self, found: Sequence[_Found]) -> pa.Array:
+        bad = [one.positions for one in found if one.on_failure != "warn" and not one.is_tolerated]
+        return pc.unique(pa.chunked_array(bad, pa.int64()))
+
+    def _without(self, found: Sequence[_Found]) -> str:
+        """Return the rows that an ingest would keep, as SQL that may follow FROM."""
+        out = self._out(found)
+        if not len(out):
+            return _CHECKED
+        self._con.register("kept out", pa.table({"position": out}))
+        return f"(SELECT * FROM {_CHECKED} WHERE {INDEX} NOT IN (SELECT position FROM {_KEPT_OUT}))"
+
+    def _repeated(self, relation: str, spelled: Spelled) -> list[_Found]:
+        """Find the rows whose values an earlier row has: first whether there are any, then which."""
+        checks = [check for check in self._contract.uniques() if spelled.require(check.columns, check.label)]
+        if not checks:
+            return []
+        seen, distinct = [], []
+        for check in checks:
+            listed = [quote_name(name) for name in check.columns]
+            whole = " AND ".join(f"{name} IS NOT NULL" for name in listed)
+            value = listed[0] if len(listed) == 1 else f"({', '.join(listed)})"
+            seen.append(f"count(*) FILTER ({whole})")
+            distinct.append(f"count(DISTINCT {value}) FILTER ({whole})")
+        counts = self._con.execute(f"SELECT {', '.join([*seen, *distinct])} FROM {relation}").fetchall()[0]
+        again = [i for i in range(len(checks)) if counts[i] != counts[len(checks) + i]]
+        if not again:
+            return []
+        parts = []
+        for i in again:
+            names = ", ".join(map(quote_name, checks[i].columns))
+            whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in checks[i].columns)
+            doubled = f"SELECT {names} FROM {relation} WHERE {whole} GROUP BY {names} HAVING count(*) > 1"
+            parts.append(
+                f"SELECT {INDEX} AS position, {i} AS number FROM (SELECT {INDEX}, row_number() OVER (PARTITION BY "
+                f"{names} ORDER BY {INDEX}) AS n FROM {relation} SEMI JOIN ({doubled}) USING ({names})) WHERE n > 1"
+            )
+        table = to_arrow(self._con.sql(f"{' UNION ALL '.join(parts)} ORDER BY position"))
+        found = []
+        for i in again:
+            positions = table["position"].filter(pc.equal(table["number"], i)).combine_chunks().cast(pa.int64())
+            check = checks[i]
+            found.append(_Found(check.label, ", ".join(check.columns), check.on_failure, positions, int(counts[i])))
+        return found
+
+    def _labels(self, spelled: Spelled) -> dict[str, OnFailure]:
+        """Return every check that names rows, in the order of the contract, with what becomes of a failure."""
+        labels: dict[str, OnFailure] = {rule.label: rule.on_failure for rule in spelled.rules}
+        for item in self._contract.columns:
+            labels |= dict.fromkeys(spelled.mostly_labels(item), item.on_failure)
+        for check in self._contract.checks:
+            if check.names_rows:
+                labels[check.label] = check.severity
+        return labels
+
+    def _result(
+        self, label: str, on_failure: OnFailure, found: _Found | None, rows: int, examples: tuple[Example, ...]
+    ) -> CheckResult:
+        if found is None:
+            return CheckResult(label, on_failure, True, 0, rows, "as declared")  # noqa: FBT003 - it has passed
+        count = len(found.positions)
+        share = f"{count:,} of {found.rows_seen:,} rows"
+        text = f"{share}, within what mostly= allows" if found.is_tolerated else share
+        return CheckResult(label, on_failure, found.is_tolerated, count, found.rows_seen, text, examples)
+
+    def _examples(self, found: Sequence[_Found], spelled: Spelled) -> dict[str, tuple[Example, ...]]:
+        """Read the first failing cells of every check, in one query."""
+        first = {one.label: one.positions[:_EXAMPLES].to_pylist() for one in found}
+        wanted = sorted({row for rows in first.values() for row in rows})
+        if not wanted:
+            return {}
+        columns = list(dict.fromkeys(one.column for one in found if one.column in spelled.names))
+        shown = "".join(f", left({spelled.shown(name)}::VARCHAR, 200) AS v{i}" for i, name in enumerate(columns))
+        listed = ", ".join(map(str, wanted))
+        rows = self._con.sql(f"SELECT {INDEX}{shown} FROM {_CHECKED} WHERE {INDEX} IN ({listed})")
+        cells = {row[INDEX]: row for row in to_arrow(rows).to_pylist()}
+        return {
+            one.label: tuple(
+                Example(row, cells[row][f"v{columns.index(one.column)}"] if one.column in columns else None)
+                for row in first[one.label]
+            )
+            for one in found
+        }
