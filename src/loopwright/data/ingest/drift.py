@@ -44,6 +44,7 @@ class Drift:
         self._spelled = {name.casefold(): name for name in self._stored}
         self._spelled |= {item.name.casefold(): item.name for item in contract.columns}
         self._expected = dict.fromkeys(self._stored)  # of every file with a header
+        self._is_first = not self._stored  # what the first unit brings is not new
         self._new: dict[str, list[str]] = {}
         self._absent: dict[str, list[str]] = {}
         self._respelled: dict[tuple[str, str], list[str]] = {}
@@ -62,7 +63,7 @@ class Drift:
 
     def see(self, unit: str, columns: Sequence[str], *, has_header: bool) -> None:
         """Take the columns of a unit that is read."""
-        is_first = not self._expected
+        is_first, self._is_first = self._is_first, False
         declared = [item.name for item in self._contract.columns if not item.required]
         expected = [name for name in self._expected if self._contract.column(name) is None]
         for name in [*expected, *(() if self._stored else declared)]:
