@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ibis
+import ibis.expr.operations as ops
 
 from loopwright.core.durations import format_duration
 from loopwright.core.error_text import short_text
@@ -16,6 +17,7 @@ from loopwright.core.errors import FeatureError
 from loopwright.data.column import SYSTEM_COLUMNS
 from loopwright.features.availability import ARRIVED_AT, KNOWN_AT, CannotFollowError, SourceRule, derive, plain_frames
 from loopwright.features.field import DType, Field
+from loopwright.features.reach import Reach, TableFacts, reach_of
 from loopwright.features.view import FeatureView
 
 if TYPE_CHECKING:
@@ -36,12 +38,16 @@ class CompiledView:
         expression: Entity columns, event time, ``__known_at__`` and features, in their types.
         fields: The features, in the view's order.
         warnings: What a reader of the training set should know.
+        reach: What its rows depend on.
+        late_labels: The labels, as ``dataset.column``, for whose values rows of the view wait.
     """
 
     view: FeatureView
     expression: ibis.Table
     fields: tuple[Field, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
+    reach: Reach
+    late_labels: tuple[str, ...] = ()
 
 
 def source_table(source: Dataset | FeatureView) -> str:
@@ -50,21 +56,37 @@ def source_table(source: Dataset | FeatureView) -> str:
 
 
 def compile_view(view: FeatureView, schemas: Mapping[str, ibis.Schema], labels: Sequence[Label] = ()) -> CompiledView:
-    """Call a view's function and derive what it needs to be joined.
+    """Call a view's function, and those of the views that it reads, and derive what it needs to be joined.
 
     Args:
         view: What to compile.
-        schemas: By ``source_table``, the columns of each source.
+        schemas: By dataset, its columns.
         labels: The labels whose columns are known later than their rows.
 
     Raises:
-        FeatureError: If the function raises, returns no table, lacks a column, makes no feature, or makes one of a type
-            that is no feature.
+        FeatureError: If a function raises, returns no table, lacks a column, makes no feature, or makes one of a type
+            that is no feature; if it looks ahead, may multiply rows, or would give something else at each run.
     """
-    tables = [ibis.table(schemas[source_table(source)], name=source_table(source)) for source in view.sources]
+    tables: list[ibis.Table] = []
+    facts: dict[str, TableFacts] = {}
+    late: list[str] = []
+    for source in view.sources:
+        name = source_table(source)
+        if isinstance(source, FeatureView):
+            parent = compile_view(source, schemas, labels)
+            late.extend(parent.late_labels)
+            tables.append(ibis.table(rows_schema(parent), name=name))
+            named = frozenset((*source.entity, source.event_time))
+            facts[name] = TableFacts((named,), parent.reach.paths)
+        else:
+            tables.append(ibis.table(schemas[name], name=name))
+            facts[name] = TableFacts((frozenset(source.key),) if source.key else ())
     result = call_view(view, tables)
     fields = _check_columns(view, result)
-    traced, warnings = _with_known_at(view, result, labels)
+    reach = reach_of(result, facts)
+    check_reach(view, reach)
+    rules = known_at_rules(view, labels)
+    traced, warnings = _with_known_at(view, result, rules)
     moment = "timestamp('UTC', 6)"
     event = traced[view.event_time].cast(moment)
     expression = traced.select(
@@ -72,7 +94,49 @@ def compile_view(view: FeatureView, schemas: Mapping[str, ibis.Schema], labels: 
         **{view.event_time: event, KNOWN_AT: ibis.greatest(event, traced[KNOWN_AT].cast(moment))},
         **{field.name: traced[field.name].cast(IBIS_TYPES[field.dtype]) for field in fields},
     )
-    return CompiledView(view, expression, fields, warnings)
+    late.extend(_labels_read(result, rules, labels))
+    return CompiledView(view, expression, fields, warnings, reach, tuple(dict.fromkeys(late)))
+
+
+def rows_schema(compiled: CompiledView) -> ibis.Schema:
+    """Return the columns that a view's rows have for another view: as computed, and ``_arrived_at``."""
+    types = dict(compiled.expression.schema().items())
+    types[ARRIVED_AT] = types.pop(KNOWN_AT)
+    return ibis.schema(types)
+
+
+def check_reach(view: FeatureView, reach: Reach) -> None:
+    """Refuse a view that takes in rows later than its own, multiplies rows, or is no pure function.
+
+    Raises:
+        FeatureError: With what does it, in words.
+    """
+    if reach.impure:
+        raise FeatureError(
+            f"The feature view '{view.name}' calls {reach.impure[0]}, so that it gives other values at each run.",
+            hint="A view is a pure function of its datasets; for the time since an event, use the event times.",
+        )
+    if reach.multiplies:
+        raise FeatureError(
+            f"The feature view '{view.name}' may multiply rows: {reach.multiplies[0]}.",
+            hint="Join on a key that names a row, add a condition on time, or aggregate the joined rows.",
+        )
+    if reach.looks_ahead and not view.looks_ahead:
+        raise FeatureError(
+            f"The feature view '{view.name}' looks ahead: {reach.looks_ahead[0]}.",
+            hint="End the window at the row (following=0, or -1 without it), or group by a period of time. If rows "
+            "shall count only once all they read is known, say so: looks_ahead=True.",
+        )
+
+
+def _labels_read(result: ibis.Table, rules: Mapping[str, SourceRule], labels: Sequence[Label]) -> list[str]:
+    """Return the late labels whose column the view reads."""
+    read = {(one.rel.name, one.name) for one in result.op().find(ops.Field) if isinstance(one.rel, ops.UnboundTable)}
+    return [
+        f"{label.dataset.name}.{label.name}"
+        for label in labels
+        if label.dataset.name in rules and (label.dataset.name, label.name) in read
+    ]
 
 
 def call_view(view: FeatureView, tables: Sequence[ibis.Table]) -> ibis.Table:
@@ -157,9 +221,8 @@ def _field(view: FeatureView, name: str, kind: ibis.DataType) -> Field:
 
 
 def _with_known_at(
-    view: FeatureView, result: ibis.Table, labels: Sequence[Label]
+    view: FeatureView, result: ibis.Table, rules: Mapping[str, SourceRule]
 ) -> tuple[ibis.Table, tuple[str, ...]]:
-    rules = known_at_rules(view, labels)
     plain = plain_frames(result)
     try:
         return derive(plain, rules), ()

@@ -55,7 +55,8 @@ class Only:
 
     Attributes:
         keys: One row per entity.
-        columns: By dataset, the columns that equal those of ``keys``, in their order.
+        columns: By dataset, the columns that equal those of ``keys``, in their order; a dataset that is not named is
+            read whole.
     """
 
     keys: pa.Table
@@ -126,11 +127,28 @@ class EngineSession(Protocol):
         """
         ...
 
-    def entities(self, rows: ViewRows, *, limit: int) -> pa.Table:
-        """Return the keys of some entities, at most ``limit``, the same ones at each call; none has a missing part.
+    def entities(
+        self,
+        rows: ViewRows,
+        *,
+        limit: int,
+        columns: Sequence[str] | None = None,
+        known_after: datetime | None = None,
+    ) -> pa.Table:
+        """Return the keys of some entities, each once, the same ones at each call; none has a missing part.
 
         A view without an entity has one of them: a table of one row, whatever its column.
+
+        Args:
+            rows: The view's rows.
+            limit: The most to return.
+            columns: Of the entity's columns, those to tell entities apart by; by default all.
+            known_after: Only entities with a row that is known later than this moment.
         """
+        ...
+
+    def next_known(self, rows: ViewRows, *, after: datetime) -> datetime | None:
+        """Return the first moment after the given one at which a row becomes known, or None if all are."""
         ...
 
     def stream(

@@ -27,7 +27,7 @@ from loopwright.features.join import (
     latest_sql,
     point_in_time,
 )
-from loopwright.features.view import FeatureView
+from loopwright.features.online import from_micros
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from loopwright.features.label import Label
+    from loopwright.features.view import FeatureView
 
 
 class DuckEngine:
@@ -76,6 +77,9 @@ def attach_datasets(desk: duckdb.DuckDBPyConnection, inputs: Inputs) -> None:
     desk.execute("CREATE TEMP TABLE __only__ AS SELECT DISTINCT * FROM __only_given__")
     desk.unregister("__only_given__")
     for name, snapshot in inputs.snapshots.items():
+        if name not in inputs.only.columns:
+            inputs.lake.attach(desk, name, snapshot)
+            continue
         columns = [quote_name(column) for column in inputs.only.columns[name]]
         inputs.lake.attach(desk, f"{name} whole", snapshot)
         equal = " AND ".join(f"o.{key} = d.{column}" for key, column in zip(keys, columns, strict=True))
@@ -123,19 +127,37 @@ class DuckSession:
         """Stream the row of each entity that counts at a moment; see the port."""
         return self.desk.sql(latest_sql(rows.join, until=until, after=after)).to_arrow_reader(batch)
 
-    def entities(self, rows: ViewRows, *, limit: int) -> pa.Table:
+    def entities(
+        self,
+        rows: ViewRows,
+        *,
+        limit: int,
+        columns: Sequence[str] | None = None,
+        known_after: datetime | None = None,
+    ) -> pa.Table:
         """Return the keys of some entities, chosen by hash; see the port."""
-        keys = [quote_name(name) for name in rows.join.entity]
+        keys = [quote_name(name) for name in (rows.join.entity if columns is None else columns)]
         if not keys:
             return to_arrow(self.desk.sql("SELECT 0 AS __all__"))
-        present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
+        tests = [f"{key} IS NOT NULL" for key in keys]
+        if known_after is not None:
+            tests.append(f"{quote_name(rows.join.known_at)} > TIMESTAMPTZ {quote_text(known_after.isoformat())}")
         listed, table = ", ".join(keys), quote_name(rows.join.table)
         return to_arrow(
             self.desk.sql(
-                f"SELECT * FROM (SELECT DISTINCT {listed} FROM {table} WHERE {present}) ORDER BY hash({listed}), "
-                f"{listed} LIMIT {limit}"
+                f"SELECT * FROM (SELECT DISTINCT {listed} FROM {table} WHERE {' AND '.join(tests)}) "
+                f"ORDER BY hash({listed}), {listed} LIMIT {limit}"
             )
         )
+
+    def next_known(self, rows: ViewRows, *, after: datetime) -> datetime | None:
+        """Return the next moment at which a row becomes known; see the port."""
+        known = quote_name(rows.join.known_at)
+        found = self.desk.sql(
+            f"SELECT epoch_us(min({known})) FROM {quote_name(rows.join.table)} WHERE {known} > "
+            f"TIMESTAMPTZ {quote_text(after.isoformat())}"
+        ).fetchall()[0][0]
+        return None if found is None else from_micros(found)
 
     def stream(
         self, rows: ViewRows, *, since: datetime | None = None, before: datetime | None = None, batch: int
@@ -160,14 +182,12 @@ class DuckSession:
         self.close()
 
     def _compute(self, view: FeatureView, labels: Sequence[Label]) -> ViewRows:
-        schemas: dict[str, ibis.Schema] = {}
-        for source in view.sources:
-            name = source_table(source)
-            if isinstance(source, FeatureView):
-                self._attach_view(source, labels)
-            schemas[name] = self._schema(name)
+        schemas = {dataset.name: self._schema(dataset.name) for dataset in view.datasets}
+        compiled = compile_view(view, schemas, labels)
+        for parent in view.views:
+            self._attach_view(parent, labels)
         table = f"__view_{re.sub(r'[^A-Za-z0-9_]', '_', view.name)}_{view.version}__"
-        return self._kept(compile_view(view, schemas, labels), table)
+        return self._kept(compiled, table)
 
     def _attach_view(self, view: FeatureView, labels: Sequence[Label]) -> None:
         """Give a view's rows the name under which another view reads them, their availability as ``_arrived_at``."""

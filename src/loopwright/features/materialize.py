@@ -1,20 +1,23 @@
 """Fill the online store from snapshots.
 
-A view's rows are computed once per call; only what may have changed since the stored mark is written. Rows go in
-pieces, the mark after the last one: killed anywhere, the next call does the rest, and doing it twice changes nothing.
+Only what may have changed since the stored mark is computed and written: the entities of new rows, and those with a row
+that was not known yet (``loopwright.features.incremental``). Rows go in pieces, the mark after the last one: killed
+anywhere, the next call does the rest, and doing it twice changes nothing.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pyarrow as pa
 
 from loopwright.core.errors import FeatureError
+from loopwright.features.compiled_view import compile_view
 from loopwright.features.engine import Inputs
+from loopwright.features.incremental import Change, as_keys, change_since, local_key, schemas_of, to_values
 from loopwright.features.online import OnlineRow, OnlineStore, Value, entity_key, from_micros, to_micros
 
 if TYPE_CHECKING:
@@ -24,11 +27,16 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
     from loopwright.data.versions.snapshot import Snapshot
-    from loopwright.features.engine import FeatureEngine, ViewRows
+    from loopwright.features.compiled_view import CompiledView
+    from loopwright.features.engine import EngineSession, FeatureEngine, ViewRows
     from loopwright.features.label import Label
     from loopwright.features.view import FeatureView
 
 ROWS_PER_WRITE = 20_000
+MOST_WAITING = 20_000  # entities remembered in the mark, some 200 kB of it
+
+
+How = Literal["nothing", "waiting", "touched", "all"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,10 @@ class MaterializeReport:
         rows_known: Entities that the store has for the view now.
         until: The moment up to which values are known.
         skipped: Whether nothing could have changed, so that nothing was computed.
+        rows_computed: Rows of the view that were computed.
+        how: What was computed: ``nothing``; entities that were ``waiting`` for values to become known; those
+            ``touched`` by new rows (and the waiting ones); or ``all``.
+        because: Where all was computed although something had been before: why.
     """
 
     view: str
@@ -48,6 +60,9 @@ class MaterializeReport:
     rows_known: int
     until: datetime
     skipped: bool
+    rows_computed: int = 0
+    how: How = "nothing"
+    because: str = ""
 
 
 def view_key(view: FeatureView) -> str:
@@ -83,24 +98,66 @@ def materialize(
     """
     key = view_key(view)
     read = inputs_of(stores, lake, view, snapshots)
-    used = {name: snapshot.version for name, snapshot in read.snapshots.items()}
-    inputs = {
-        "snapshots": used,
-        "labels": sorted([label.name, label.arrives_after.total_seconds()] for label in labels),
+    compiled = compile_view(view, schemas_of(read), labels)
+    now: dict[str, object] = {
+        "snapshots": {name: snapshot.version for name, snapshot in read.snapshots.items()},
+        "labels": late_labels(compiled, labels),
     }
     mark = json.loads(online.mark(key) or "{}")
-    same = mark.get("inputs") == json.loads(json.dumps(inputs))
-    if same and to_micros(until) <= mark["until"]:
-        return MaterializeReport(key, 0, online.count(key), from_micros(mark["until"]), skipped=True)
+    last = mark.get("inputs", {})
+    moment = to_micros(until)
+    change = Change(None)
+    how: How = "all"
+    after: datetime | None = None
+    if "next" in mark and last.get("labels") == now["labels"]:
+        waiting = as_keys(local_key(compiled)[0], mark.get("pending"))
+        if last == now:
+            if moment <= mark["until"] or moment < (mark["next"] or math.inf):
+                return _nothing_new(online, key, mark, until)
+            after = from_micros(mark["until"])
+        change = change_since(read, compiled, last["snapshots"], waiting)
+        if change.only is not None:
+            how = "waiting" if last == now else "touched"
+    elif mark:
+        change = Change(None, "labels arrive otherwise than before")
     written = 0
-    with engine.open(read) as session:
+    with engine.open(replace(read, only=change.only)) as session:
         rows = session.compute(view, labels)
-        after = from_micros(mark["until"]) if same else None
-        reader = session.latest(rows, until=until, after=after, batch=ROWS_PER_WRITE)
-        for batch in reader:
+        for batch in session.latest(rows, until=until, after=after, batch=ROWS_PER_WRITE):
             written += online.write_many(key, online_rows(rows, batch))
-    online.write_many(key, (), mark=json.dumps({"inputs": inputs, "until": to_micros(until)}))
-    return MaterializeReport(key, written, online.count(key), until, skipped=False)
+        waits = _waits(session, rows, compiled, until)
+    online.write_many(key, (), mark=json.dumps({"inputs": now, "until": moment, **waits}))
+    return MaterializeReport(
+        key, written, online.count(key), until, skipped=False, rows_computed=rows.rows, how=how, because=change.because
+    )
+
+
+def late_labels(compiled: CompiledView, labels: Sequence[Label]) -> list[list[object]]:
+    """Return, as JSON values, the labels for which the view's rows wait, with their longest delay in seconds."""
+    delays: dict[str, float] = {}
+    for label in labels:
+        name = f"{label.dataset.name}.{label.name}"
+        if name in compiled.late_labels:
+            delays[name] = max(delays.get(name, 0.0), label.arrives_after.total_seconds())
+    return [[name, delay] for name, delay in sorted(delays.items())]
+
+
+def _nothing_new(online: OnlineStore, key: str, mark: dict[str, Any], until: datetime) -> MaterializeReport:
+    reached = max(to_micros(until), int(mark["until"]))
+    if reached > mark["until"]:
+        online.write_many(key, (), mark=json.dumps({**mark, "until": reached}))
+    return MaterializeReport(key, 0, online.count(key), from_micros(reached), skipped=True)
+
+
+def _waits(session: EngineSession, rows: ViewRows, compiled: CompiledView, until: datetime) -> dict[str, object]:
+    """Return, for the mark, when the next row becomes known, and the entities that have such a row."""
+    later = session.next_known(rows, after=until)
+    columns = local_key(compiled)[0]
+    waiting: list[list[object]] | None = [] if columns else None
+    if later is not None and columns:
+        found = session.entities(rows, limit=MOST_WAITING + 1, columns=columns, known_after=until)
+        waiting = to_values(found, MOST_WAITING)
+    return {"next": None if later is None else to_micros(later), "pending": waiting}
 
 
 def inputs_of(stores: Stores, lake: Lake, view: FeatureView, snapshots: Mapping[str, Snapshot]) -> Inputs:

@@ -42,6 +42,8 @@ class FeatureView:
         owner: Who answers for it.
         tags: Words to find it by.
         fresh: How old its newest row may be, for ``features freshness``; None where nobody minds.
+        looks_ahead: Whether it may take in rows later than its own; each row then counts only once all of them are
+            known.
     """
 
     name: str
@@ -55,6 +57,7 @@ class FeatureView:
     owner: str = ""
     tags: tuple[str, ...] = ()
     fresh: timedelta | None = None
+    looks_ahead: bool = False
 
     @cached_property
     def version(self) -> str:
@@ -113,6 +116,7 @@ def feature_view(
     owner: str = "",
     tags: Iterable[str] = (),
     fresh: str | float | timedelta | None = None,
+    looks_ahead: bool = False,
 ) -> FeatureView:
     """Declare a feature view; ``@loop.features(...)`` is this as a decorator.
 
@@ -128,6 +132,7 @@ def feature_view(
         owner: Who answers for it.
         tags: Words to find it by.
         fresh: How old its newest row may be.
+        looks_ahead: Allow windows and aggregates that take in later rows than their own.
 
     Raises:
         FeatureError: If there is no source, an entity is no name, there is no event time, or a time span cannot be
@@ -162,6 +167,7 @@ def feature_view(
         owner,
         labels,
         target,
+        looks_ahead,
     )
 
 
