@@ -27,7 +27,9 @@ def examine_audio(data: bytes) -> tuple[str | None, AudioFacts | None]:
     """
     try:
         facts = _facts(data)
-    except (ValueError, struct.error) as error:
+    except struct.error:
+        return f"{len(data)} bytes, damaged audio: the header is cut off", None
+    except ValueError as error:
         return f"{len(data)} bytes, damaged audio: {error}", None
     if facts is None:
         return f"{len(data)} bytes that are no audio (known: WAV, FLAC, MP3, Ogg, M4A, AIFF)", None
