@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _A = 18.4  # an error of 1e-8
 _TERMS = 15
 _EULER = 11
-_WEIGHTS = tuple(math.comb(_EULER, k) / 2**_EULER for k in range(_EULER + 1))
+_WEIGHTS = tuple(math.comb(_EULER, k) / 2.0**_EULER for k in range(_EULER + 1))
 
 
 def exponential(mean_s: float) -> Callable[[complex], complex]:
@@ -71,7 +71,7 @@ def wait_cdf(arrivals: float, mean_s: float, service: Callable[[complex], comple
     total: float = transform(complex(half, 0)).real / 2
     partial: list[float] = []
     for k in range(1, _TERMS + _EULER + 1):
-        total += (-1) ** k * transform(complex(half, k * math.pi / limit_s)).real
+        total += (-1.0 if k % 2 else 1.0) * transform(complex(half, k * math.pi / limit_s)).real
         if k >= _TERMS:
             partial.append(total)
     summed = sum(weight * value for weight, value in zip(_WEIGHTS, partial, strict=True))
