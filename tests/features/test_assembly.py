@@ -28,7 +28,7 @@ from loopwright.features.online import MemoryOnlineStore
 from loopwright.features.request import RequestField
 from loopwright.features.split import fraction
 from loopwright.features.store import FeatureStore
-from loopwright.features.training_set import training_set_spec
+from loopwright.features.training_spec import training_set_spec
 from loopwright.features.view import feature_view
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from loopwright.features.label import label
 from loopwright.features.on_demand import on_demand
 from loopwright.features.split import entities, fraction, latest
 from loopwright.features.store import FeatureStore
-from loopwright.features.training_set import training_set_spec
+from loopwright.features.training_spec import training_set_spec
 from loopwright.features.view import feature_view
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

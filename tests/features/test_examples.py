@@ -20,7 +20,8 @@ from loopwright.features.examples import from_table, read_training_set
 from loopwright.features.field import Field
 from loopwright.features.label import label
 from loopwright.features.split import entities, fraction
-from loopwright.features.training_set import find_record, list_records, training_set_spec
+from loopwright.features.training_set import find_record, list_records
+from loopwright.features.training_spec import training_set_spec
 from loopwright.features.view import feature_view
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -210,7 +211,8 @@ from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.label import label
 from loopwright.features.on_demand import on_demand
 from loopwright.features.split import fraction
-from loopwright.features.training_set import list_records, training_set_spec
+from loopwright.features.training_set import list_records
+from loopwright.features.training_spec import training_set_spec
 
 stores = open_stores(Settings.load(Path(sys.argv[1]), environ={}), clock=ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
 rows = Dataset("rows", push(), key="id", contract=[column("id", "int"), column("x", "float"), column("y", "float")])

@@ -62,7 +62,7 @@ AHEAD = {
     "ordered by 'x'": selected(orders.x.cumsum(group_by="who", order_by="x")),
     "the window has no order": orders.group_by("who").mutate(m=orders.x.mean()),
     "by who takes in rows of all times": orders.group_by("who").agg(at=orders["at"].max(), n=orders.count()),
-    "max takes in all rows": orders.filter(orders.x < orders.x.max()),
+    "takes in all rows, later": orders.filter(orders.x < orders.x.max()),
 }
 MULTIPLIES = {
     "on who may match several": orders.left_join(shops, "who").select("who", "at", "y"),

@@ -25,9 +25,11 @@ from loopwright.features.on_demand import OnDemand
 from loopwright.features.request import PAYLOADS, RequestField
 from loopwright.features.set_writer import SetWriter
 from loopwright.features.split import EVENT_TIME, KEY
-from loopwright.features.training_set import TrainingSetRecord, TrainingSetSpec, find_record, training_sets
+from loopwright.features.training_set import TrainingSetRecord, find_record, training_sets
+from loopwright.features.training_spec import TrainingSetSpec
 from loopwright.features.transform_run import run_in_batches
 from loopwright.features.view import FeatureView
+from loopwright.features.view_registry import record_views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,7 +100,8 @@ class TrainingSetBuilder:
     ) -> TrainingSetRecord:
         spec, connection = source.spec, session.desk
         warnings = list(make_examples(connection, source, as_of))
-        views = [session.compute(view, (spec.label,)) for view in spec.views]
+        views = [session.compute(view, spec.late_labels) for view in spec.views]
+        record_views(self._stores, views)
         for rows in views:
             warnings.extend(rows.warnings)
         columns = [name for name, *_ in connection.sql(f"DESCRIBE {EXAMPLES}").fetchall() if name != ROW]
@@ -174,7 +177,7 @@ class TrainingSetBuilder:
         rules = {source.name: "arrival_time" if spec.label.dataset.arrival_time else "event_time"}
         for rows in views:
             for dataset in rows.view.datasets:
-                rules[dataset.name] = SourceRule.of(dataset, (spec.label,)).kind
+                rules[dataset.name] = SourceRule.of(dataset, spec.late_labels).kind
         names = [ref.name for ref in spec.columns]
         names += [ref.name for transform in spec.transforms for ref in transform.inputs]
         names += [entity for view in spec.views for entity in view.matched_on]

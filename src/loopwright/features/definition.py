@@ -14,7 +14,7 @@ import cloudpickle
 from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_bytes
 from loopwright.features.by_value import dump_by_value
-from loopwright.features.training_set import TrainingSetSpec
+from loopwright.features.training_spec import TrainingSetSpec
 
 if TYPE_CHECKING:
     from loopwright.features.label import Label

@@ -40,6 +40,7 @@ class ViewRows:
         fields: The features that the view makes, in its order.
         warnings: What a reader of the training set should know.
         rows: How many rows were computed.
+        parents: The views that it reads, and those that they read, the first ones first.
     """
 
     view: FeatureView
@@ -47,6 +48,7 @@ class ViewRows:
     fields: tuple[Field, ...]
     warnings: tuple[str, ...] = ()
     rows: int = 0
+    parents: tuple[ViewRows, ...] = ()
 
 
 @dataclass(frozen=True)

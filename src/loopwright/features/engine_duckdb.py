@@ -184,12 +184,14 @@ class DuckSession:
     def _compute(self, view: FeatureView, labels: Sequence[Label]) -> ViewRows:
         schemas = {dataset.name: self._schema(dataset.name) for dataset in view.datasets}
         compiled = compile_view(view, schemas, labels)
+        parents: list[ViewRows] = []
         for parent in view.views:
-            self._attach_view(parent, labels)
+            rows = self._attach_view(parent, labels)
+            parents += [*rows.parents, rows]
         table = f"__view_{re.sub(r'[^A-Za-z0-9_]', '_', view.name)}_{view.version}__"
-        return self._kept(compiled, table)
+        return replace(self._kept(compiled, table), parents=tuple(parents))
 
-    def _attach_view(self, view: FeatureView, labels: Sequence[Label]) -> None:
+    def _attach_view(self, view: FeatureView, labels: Sequence[Label]) -> ViewRows:
         """Give a view's rows the name under which another view reads them, their availability as ``_arrived_at``."""
         rows = self.compute(view, labels)
         columns = ", ".join(quote_name(name) for name in (*view.entity, view.event_time, *rows.join.features))
@@ -197,6 +199,7 @@ class DuckSession:
             f"CREATE OR REPLACE TEMP VIEW {quote_name(source_table(view))} AS SELECT {columns}, "
             f"{KNOWN_AT} AS _arrived_at FROM {quote_name(rows.join.table)}"
         )
+        return rows
 
     def _schema(self, name: str) -> ibis.Schema:
         empty = self.desk.sql(f"SELECT * FROM {quote_name(name)} LIMIT 0").to_arrow_table()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.features.training_set import TrainingSetSpec
+    from loopwright.features.training_spec import TrainingSetSpec
 
 EXAMPLES = "__examples__"
 ROW = "__row__"

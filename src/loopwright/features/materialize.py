@@ -19,6 +19,7 @@ from loopwright.features.compiled_view import compile_view
 from loopwright.features.engine import Inputs
 from loopwright.features.incremental import Change, as_keys, change_since, local_key, schemas_of, to_values
 from loopwright.features.online import OnlineRow, OnlineStore, Value, entity_key, from_micros, to_micros
+from loopwright.features.view_registry import record_views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,6 +124,7 @@ def materialize(
     written = 0
     with engine.open(replace(read, only=change.only)) as session:
         rows = session.compute(view, labels)
+        record_views(stores, [rows])
         for batch in session.latest(rows, until=until, after=after, batch=ROWS_PER_WRITE):
             written += online.write_many(key, online_rows(rows, batch))
         waits = _waits(session, rows, compiled, until)

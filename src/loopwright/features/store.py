@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from loopwright.data.versions.snapshot import Snapshot
     from loopwright.features.engine import FeatureEngine
     from loopwright.features.label import Label
-    from loopwright.features.training_set import TrainingSetRecord, TrainingSetSpec
+    from loopwright.features.training_set import TrainingSetRecord
+    from loopwright.features.training_spec import TrainingSetSpec
     from loopwright.features.view import FeatureView
 
 

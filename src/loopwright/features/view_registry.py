@@ -21,10 +21,11 @@ from loopwright.features.field import Field
 from loopwright.features.view import FeatureView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from loopwright.core.lineage import Edge
     from loopwright.core.storage.stores import Stores
+    from loopwright.features.engine import ViewRows
 
 feature_views = sa.Table(
     "feature_views",
@@ -177,6 +178,15 @@ class ViewRegistry:
             if edge.target.kind in kinds and edge.source.kind != "model"
         ]
         return above, below
+
+
+def record_views(stores: Stores, computed: Iterable[ViewRows]) -> None:
+    """Write down the views that were computed, those that they read first."""
+    registry = ViewRegistry(stores)
+    for rows in computed:
+        for parent in rows.parents:
+            registry.record(parent.view, parent.fields)
+        registry.record(rows.view, rows.fields)
 
 
 def _describe(view: FeatureView, fields: Sequence[Field]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from loopwright.core.errors import DeclarationError
+from loopwright.core.errors import DeclarationError, UnknownNameError
 from loopwright.core.sizes import parse_size
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
 from loopwright.evaluation.gate import Gate
@@ -13,6 +13,7 @@ from loopwright.evaluation.metric_names import metric_name
 from loopwright.features.label import Label
 from loopwright.features.on_demand import OnDemand
 from loopwright.features.split import Split
+from loopwright.features.training_spec import training_set_spec
 from loopwright.features.view import FeatureView
 from loopwright.training.search import Search
 
@@ -182,6 +183,48 @@ def check_own_datasets(known: Mapping[str, Dataset], owner: str, used: Iterable[
                 f"{owner} reads the dataset '{dataset.name}', which this project does not declare.",
                 hint=f"Declare it with loop.dataset('{dataset.name}', …).",
             )
+
+
+def check_own_sources(
+    datasets: Mapping[str, Dataset], views: Mapping[str, FeatureView], owner: str, used: Iterable[Dataset | FeatureView]
+) -> None:
+    """Refuse datasets and views of another project.
+
+    A view can only read views that were declared before it, so that no two can read each other.
+
+    Raises:
+        DeclarationError: If one of them is not declared here.
+    """
+    for source in used:
+        if not isinstance(source, FeatureView):
+            check_own_datasets(datasets, owner, (source,))
+        elif views.get(source.name) is not source:
+            raise DeclarationError(
+                f"{owner} reads the view '{source.name}', which this project does not declare.",
+                hint="Pass what @loop.features(…) of this same loop returned.",
+            )
+
+
+def check_features(
+    model: str, label: Label, features: Sequence[ColumnRef | FeatureView | OnDemand], holdout: Split
+) -> None:
+    """Refuse features that leak the label, share a name, or name what a closed contract cannot have.
+
+    Raises:
+        FeatureError: If the label is a feature, or two features have one name.
+        UnknownNameError: If a view or the holdout is keyed by a column that the label's dataset does not have.
+    """
+    training_set_spec(model, label=label, features=features, holdout=holdout)
+    contract = label.dataset.contract
+    if not contract.strict:
+        return
+    known = [column.name for column in contract.columns]
+    wanted = [(name, f"the view '{view.name}'") for view in features if isinstance(view, FeatureView)
+              for name in view.matched_on]  # fmt: skip
+    wanted += [(holdout.by, "the holdout")] if holdout.by else []
+    for name, owner in wanted:
+        if name not in known:
+            raise UnknownNameError("column", name, known, where=f"in '{label.dataset.name}', by which {owner} is keyed")
 
 
 def datasets_of(label: Label, features: Iterable[ColumnRef | FeatureView | OnDemand]) -> list[Dataset]:

@@ -16,7 +16,8 @@ from loopwright.evaluation.metrics import metric
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.assembly import assembly_to_bytes
 from loopwright.features.definition import definition_to_bytes
-from loopwright.features.training_set import find_record, training_set_spec
+from loopwright.features.training_set import find_record
+from loopwright.features.training_spec import training_set_spec
 from loopwright.loop.declared import memory_bytes
 from loopwright.loop.judging import judge_candidate
 from loopwright.loop.release_step import release

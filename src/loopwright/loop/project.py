@@ -13,7 +13,9 @@ from loopwright.features.view import feature_view
 from loopwright.loop.declared import (
     add_once,
     all_of,
+    check_features,
     check_own_datasets,
+    check_own_sources,
     check_parts,
     checked_gates,
     checked_name,
@@ -117,26 +119,50 @@ class Loop:
 
     def features(
         self,
-        *sources: Dataset,
-        entity: str | Sequence[str],
+        *sources: Dataset | FeatureView,
+        entity: str | Iterable[str] | Mapping[str, str] | None = None,
         event_time: str | None = None,
         ttl: str | float | timedelta | None = None,
         name: str | None = None,
+        owner: str = "",
+        tags: Iterable[str] = (),
+        fresh: str | float | timedelta | None = None,
+        looks_ahead: bool = False,
     ) -> Callable[[ViewFunction], FeatureView]:
-        """Declare a feature view; the function takes one Ibis table per dataset and returns one.
+        """Declare a feature view; the function takes one Ibis table per source and returns one.
 
         Args:
-            sources: The datasets it reads, in the order of the function's arguments.
-            entity: The column, or columns, that an example is matched on.
-            event_time: The event-time column of the result; by default that of the first dataset.
+            sources: The datasets and other views it reads, in the order of the function's arguments.
+            entity: The column, or columns, that an example is matched on; ``{"courier": "courier_id"}`` where the
+                view's column ``courier`` equals the examples' ``courier_id``; nothing for a view that is joined by time
+                only.
+            event_time: The event-time column of the result; by default that of the first source.
             ttl: How long a row counts, such as ``"7d"``; None for ever.
             name: By default the function's name.
+            owner: Who answers for it.
+            tags: Words to find it by.
+            fresh: How old its newest row may be, such as ``"1h"``.
+            looks_ahead: Allow it to take in rows later than its own; each of its rows then counts only once all of them
+                are known.
+
+        Raises:
+            FeatureError: If it contradicts itself, or reads a dataset or view that this project does not declare.
         """
 
         def declare(function: ViewFunction) -> FeatureView:
-            keys = entity if isinstance(entity, str) else tuple(entity)
-            check_own_datasets(self.datasets, "The feature view", sources)
-            view = feature_view(function, *sources, entity=keys, event_time=event_time, ttl=ttl, name=name)
+            check_own_sources(self.datasets, self.views, "The feature view", sources)
+            view = feature_view(
+                function,
+                *sources,
+                entity=entity,
+                event_time=event_time,
+                ttl=ttl,
+                name=name,
+                owner=owner,
+                tags=tags,
+                fresh=fresh,
+                looks_ahead=looks_ahead,
+            )
             return add_once(self.views, "feature view", view)
 
         return declare
@@ -201,6 +227,7 @@ class Loop:
         check_parts(name, label, holdout, search)
         used = flat_features(features)
         check_own_datasets(self.datasets, f"The model '{name}'", datasets_of(label, used))
+        check_features(name, label, used, holdout)
         computed = metric_names(name, metrics)
         checked = checked_gates(name, gates, computed)
         fixed = checked_params(name, params, search)

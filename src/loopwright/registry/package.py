@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
     from loopwright.evaluation.outputs import Outputs
     from loopwright.features.assembly import FeatureAssembly
-    from loopwright.features.training_set import TrainingSetSpec
+    from loopwright.features.training_spec import TrainingSetSpec
     from loopwright.registry.rows import Rows
     from loopwright.registry.signature import Signature
     from loopwright.registry.version import ModelVersion
