@@ -209,9 +209,27 @@ def test_a_json_line_in_another_encoding_is_kept_out(lake: Lake, tmp_path: Path)
 
 
 def test_a_large_file_ends_in_a_damage(lake: Lake, tmp_path: Path) -> None:
-    rows = b"".join(b"%d,%s\n" % (number, b"p" * 400) for number in range(30_000))  # 12 MB: two blocks
+    rows = b"".join(b"%d,%s\n" % (number, b"p" * 400) for number in range(70_000))  # 28 MB: four blocks
     content = gzip.compress(b"id,pad\n" + rows, compresslevel=1)
     report = ingested(lake, tmp_path, {"a.csv.gz": content[:-9]}, contract=None)
     assert report.rows_accepted == 0
     assert "(after row " in report.refused["in/a.csv.gz"]
     assert "nothing of the file was taken" in report.refused["in/a.csv.gz"]
+
+
+def test_bytes_in_another_encoding_keep_their_rows_out_alone(lake: Lake, tmp_path: Path) -> None:
+    rows = [b"%d,%s" % (number, b"p" * 400) for number in range(30_000)]  # 12 MB: two blocks
+    rows[10] = b"10,b\xffd,3"  # too long besides
+    rows[25_000] = b"25000,b\xffd"
+    rows[25_001] = "25001,Blåbær".encode()
+    rows[29_999] = b"\xff"
+    report = ingested(lake, tmp_path, {"a.csv": b"id,pad\n" + b"\n".join(rows)}, contract=None)
+    assert (report.rows_read, report.rows_accepted) == (30_000, 29_997)
+    found = {row.source_row: (row.reasons[0].value, row.raw) for row in lake.quarantine("d").entries()}
+    assert found == {
+        10: ("csv: 3 fields where the header has 2", "10,b�d,3"),
+        25_000: ("encoding: pad is not valid UTF-8", {"id": "25000", "pad": "b�d"}),
+        29_999: ("csv: 1 fields where the header has 2", "�"),
+    }
+    table = lake.read(lake.snapshot("d"), columns=["id", "pad"], where="id = 25001")
+    assert table["pad"].to_pylist() == ["Blåbær"]

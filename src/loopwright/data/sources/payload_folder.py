@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from loopwright.core.hashing import digest_json
 from loopwright.data.sources.compression import opened
+from loopwright.data.sources.csv_file import encoding_of
 from loopwright.data.sources.here import Here
 from loopwright.data.sources.labels import FILE, Labels, Orphan, Row
 from loopwright.data.sources.listing import fixed_part, list_files
 from loopwright.data.sources.plan import Known, Plan, is_known, nothing_there
-from loopwright.data.sources.tabular import encoding_of
 from loopwright.data.sources.unit import DEFECT, ROW, SHOWN_CHARACTERS, TEXT, Unit, UnreadableUnitError
 
 if TYPE_CHECKING:
