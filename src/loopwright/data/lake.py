@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from loopwright.core.errors import SourceError, UsageError
+from loopwright.core.errors import LoopwrightError, UsageError
 from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import connect, quote_name, to_arrow
-from loopwright.core.storage.table_errors import reading
 from loopwright.core.storage.table_changes import TableSpan
+from loopwright.core.storage.table_errors import reading
+from loopwright.data.ingest.check import check_dataset
 from loopwright.data.ingest.ingest import Ingest, report_of
 from loopwright.data.ingest.lock import dataset_lock
+from loopwright.data.ingest.pushing import PushedBatch, Pushing
 from loopwright.data.ingest.records import ingests, source_marks, source_units
 from loopwright.data.ingest.text import text_ref
 from loopwright.data.quarantine.repair import Repair
 from loopwright.data.quarantine.replay import Replay, ReplayRecord, ReplayReport, replays
 from loopwright.data.quarantine.view import QuarantineView
-from loopwright.data.sources.plan import Known, plan_frame
+from loopwright.data.sources.plan import Known
 from loopwright.data.sources.push import PushSource
 from loopwright.data.sources.reader import Reading
 from loopwright.data.sources.readers import reader_of
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.dataset import Dataset
+    from loopwright.data.quality.report import CheckReport
     from loopwright.data.sources.frame import Frame
 
 
@@ -102,26 +105,26 @@ class Lake:
         Raises:
             SourceError: If the rows are no table, or ``batch_id`` was used for other rows.
         """
+        (answer,) = self.push_many(dataset, [PushedBatch(rows, batch_id)])
+        if isinstance(answer, LoopwrightError):
+            raise answer
+        return answer
+
+    def push_many(self, dataset: Dataset, batches: Sequence[PushedBatch]) -> list[IngestReport | LoopwrightError]:
+        """Add batches that wait together, in their order, with as few commits as they allow.
+
+        Returns:
+            What :meth:`push` would say of each: its report, or the error that it would raise.
+
+        Raises:
+            StoreError: If the stores cannot take them now.
+        """
         with dataset_lock(self._stores.local / "locks", dataset.name, wait=True):
             Eraser(self._stores, dataset.name).complete()
             ingest = Ingest(self._stores, dataset, self._on_stage)
             ingest.recover()
             ingest.stage.begin()
-            name = f"push:{batch_id or self._stores.ids.new()}"
-            plan = plan_frame(rows, {}, name=name, has_header=False)
-            with self._stores.facts.read() as connection:
-                before = connection.execute(
-                    sa.select(source_units.c.digest, ingests.c.report)
-                    .join(ingests, ingests.c.id == source_units.c.ingest_id)
-                    .where(source_units.c.dataset == dataset.name, source_units.c.name == name)
-                ).first()
-            if before is None:
-                return ingest.run(plan)
-        if before.digest != plan.units[0].digest:
-            raise SourceError(
-                f"Batch '{batch_id}' was pushed to '{dataset.name}' before with other rows.", hint="Use a new batch id."
-            )
-        return report_of(dataset.name, before.report, self._history.latest(dataset.name))
+            return Pushing(self._stores, dataset, ingest).take(batches)
 
     def has_new(self, dataset: Dataset) -> bool:
         """Tell whether an ingest would find something, by listing only; rows in memory are compared by content."""
@@ -230,16 +233,21 @@ class Lake:
             raise UsageError(f"{older.ref} and {newer.ref} are snapshots of different datasets.")
         key = [str(name) for name in _texts(self._history.declaration(older.dataset)["key"])]
         tables, name = self._stores.tables, f"datasets/{older.dataset}"
-        change = tables.change(TableSpan(name, older.version, newer.version), with_same=True)
+        first, last = sorted((older.version, newer.version))
+        change = tables.change(TableSpan(name, first, last), with_same=True)
+        if older.version > newer.version:
+            change = replace(change, came=change.gone, gone=change.came)
         schemas = (tables.schema(name, one.version) for one in (older, newer))
         before, after = ({field.name: duck_type(field.type) for field in schema} for schema in schemas)
-        with connect(temp_folder=self._stores.local / "tmp" / "diff") as con:
+        spill = self._stores.local / "tmp"
+        spill.mkdir(parents=True, exist_ok=True)
+        with connect(temp_folder=spill / "diff") as con:
             return diff_snapshots(con, older, newer, change, key, types=(before, after), sample_rows=sample_rows)
 
     def erase(
         self, name: str, key_column: str, values: Sequence[object], *, reason: str, by: str, forever: bool = False
     ) -> Erasure:
-        """Erase the rows of some keys from every snapshot, the quarantine and the payloads; the request stays on record.
+        """Erase the rows of some keys from every snapshot, the quarantine and the payloads; the request stays known.
 
         See :mod:`loopwright.data.versions.erase`. ``forever`` keeps the keys out of later ingests too.
         """
@@ -255,6 +263,16 @@ class Lake:
     def quarantine(self, name: str) -> QuarantineView:
         """Return the quarantine of a dataset."""
         return QuarantineView(self._stores, name)
+
+    def check(self, dataset: Dataset, data: Frame | str | Path | None = None) -> CheckReport:
+        """Check a file, files or a table by a dataset's contract, or without any the newest snapshot; store nothing.
+
+        Raises:
+            ContractError: If the contract cannot be checked against the data.
+            SourceError: If there is no data, or it cannot be read.
+            UnknownNameError: If there is neither data nor a snapshot.
+        """
+        return check_dataset(self._stores, dataset, data)
 
     def replay(self, dataset: Dataset, repair: Repair | None = None, *, by: str) -> ReplayReport:
         """Put rows of the quarantine through the contract again; see :mod:`loopwright.data.quarantine.replay`."""

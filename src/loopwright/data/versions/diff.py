@@ -1,46 +1,76 @@
-"""What changed between two snapshots: columns, rows by key, and each column's distribution."""
+"""What changed between two snapshots: columns, rows by key with examples, and each column's distribution.
+
+Files that both snapshots have are not compared: a file never changes, so what differs lies in the files that only one
+of them has, and an append of a thousand rows to ten million costs what a thousand rows cost. Where newer rows of a key
+supersede older ones, the keys in those files are looked up in the others too. Rows are compared by their key and a
+64-bit hash of their other values, in one join that spills to disk where memory ends.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from loopwright.core.storage.duck import quote_name, to_arrow
 from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.versions.distribution import ColumnSummary, Distributions
+from loopwright.data.versions.history import latest_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
+    from loopwright.core.storage.table_changes import TableChange
     from loopwright.data.versions.snapshot import Snapshot
 
-_TOP = 5
+SAMPLE_ROWS = 200_000
+_COUNTED_KEYS = 2_000_000  # changed rows of which every column is compared; of more, a share by the key's hash
+_EXAMPLES = 5
 
-
-@dataclass(frozen=True)
-class ColumnSummary:
-    """One column in one snapshot. ``mean`` is for numbers and truth values, ``top`` (value, rows) for the others."""
-
-    null_share: float
-    mean: float | None
-    top: tuple[tuple[str, int], ...]
+Kind = Literal["added", "removed", "changed"]
 
 
 @dataclass(frozen=True)
 class ColumnChange:
-    """One column before and after; None where it is not there."""
+    """One column before and after; None where it is not there.
+
+    Attributes:
+        name: The column.
+        type_before: Its DuckDB type in the older snapshot.
+        type_after: In the newer one.
+        before: Its values in the older snapshot; None where distributions were not asked for.
+        after: In the newer one.
+        rows_changed: Rows with the same key and another value; None without a key.
+        psi: Population stability index of the newer snapshot against the older one, and
+        js_distance: the Jensen-Shannon distance, both on bins of the older snapshot; None where either has no rows.
+    """
 
     name: str
     type_before: str | None
     type_after: str | None
     before: ColumnSummary | None
     after: ColumnSummary | None
+    rows_changed: int | None = None
+    psi: float | None = None
+    js_distance: float | None = None
+
+
+@dataclass(frozen=True)
+class RowExample:
+    """One row that differs: its key, and of each column that does, the value before and after."""
+
+    kind: Kind
+    key: Mapping[str, object]
+    values: Mapping[str, tuple[object, object]]
 
 
 @dataclass(frozen=True)
 class SnapshotDiff:
-    """``rows_changed`` is None where the dataset has no key: a changed row then counts as removed and added."""
+    """``rows_changed`` is None where the dataset has no key: a changed row then counts as removed and added.
+
+    ``rows_compared`` are those that had to be read to tell; ``sampled_rows`` those behind the distributions.
+    """
 
     older: Snapshot
     newer: Snapshot
@@ -50,6 +80,9 @@ class SnapshotDiff:
     rows_removed: int
     rows_changed: int | None
     columns: tuple[ColumnChange, ...]
+    examples: tuple[RowExample, ...] = ()
+    rows_compared: int = 0
+    sampled_rows: int = 0
 
     @property
     def columns_added(self) -> tuple[str, ...]:
@@ -62,85 +95,158 @@ class SnapshotDiff:
         return tuple(one.name for one in self.columns if one.type_after is None)
 
 
-def diff_snapshots(
-    con: duckdb.DuckDBPyConnection, older: Snapshot, newer: Snapshot, key: Sequence[str]
-) -> SnapshotDiff:
-    """Compare the views ``older`` and ``newer`` of a connection."""
-    before, after = _types(con, "older"), _types(con, "newer")
-    shared = [name for name in after if name in before]
-    added, removed, changed = (
-        _by_key(con, key, [name for name in after if name not in key], before, after)
-        if key
-        else _by_content(con, shared)
-    )
-    columns = tuple(
-        ColumnChange(
-            name,
-            before.get(name),
-            after.get(name),
-            _summary(con, "older", name, before[name]) if name in before else None,
-            _summary(con, "newer", name, after[name]) if name in after else None,
-        )
-        for name in dict.fromkeys([*before, *after])
-    )
-    counts = [int(con.execute(f"SELECT count(*) FROM {view}").fetchall()[0][0]) for view in ("older", "newer")]
-    return SnapshotDiff(older, newer, counts[0], counts[1], added, removed, changed, columns)
+class Comparison:
+    """Compares two snapshots of one table.
 
+    Args:
+        con: A connection of the caller's, with a folder to spill to.
+        change: The files of the two versions.
+        key: The columns that name a row; empty where nothing does.
+        latest: Whether the newest row of each key counts.
+    """
 
-def _types(con: duckdb.DuckDBPyConnection, view: str) -> dict[str, str]:
-    rows = con.execute(f"SELECT column_name, column_type FROM (DESCRIBE {view})").fetchall()
-    return {str(name): str(kind) for name, kind in rows if name not in SYSTEM_COLUMNS}
-
-
-def _by_key(
-    con: duckdb.DuckDBPyConnection,
-    key: Sequence[str],
-    others: Sequence[str],
-    before: dict[str, str],
-    after: dict[str, str],
-) -> tuple[int, int, int]:
-    def content(there: dict[str, str]) -> str:
-        values = [f"{quote_name(name)}::VARCHAR" if name in there else "NULL::VARCHAR" for name in others]
-        return f"hash({', '.join(values) or '0'})"
-
-    names = ", ".join(quote_name(name) for name in key)
-    row = con.execute(
-        f"SELECT count(*) FILTER (a IS NULL), count(*) FILTER (b IS NULL), count(*) FILTER (a <> b) "
-        f"FROM (SELECT {names}, {content(before)} AS a FROM older) FULL JOIN "
-        f"(SELECT {names}, {content(after)} AS b FROM newer) USING ({names})"
-    ).fetchall()[0]
-    return int(row[0]), int(row[1]), int(row[2])
-
-
-def _by_content(con: duckdb.DuckDBPyConnection, shared: Sequence[str]) -> tuple[int, int, None]:
-    listed = ", ".join(quote_name(name) for name in shared) or "1"
-    counts = [
-        int(
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, change: TableChange, key: Sequence[str], *, latest: bool
+    ) -> None:
+        self._con = con
+        self._key = list(key)
+        self._names = ", ".join(quote_name(name) for name in self._key)
+        for view, files in (("came", change.came), ("gone", change.gone), ("same", change.same)):
+            con.execute(f'CREATE TEMP VIEW "{view} files" AS {files.select()}')
+        self._columns = [name for name in change.came.schema.names if name not in SYSTEM_COLUMNS]
+        self._others = [name for name in self._columns if name not in self._key]
+        if latest and self._key:
             con.execute(
-                f"SELECT count(*) FROM (SELECT {listed} FROM {one} EXCEPT ALL SELECT {listed} FROM {other})"
-            ).fetchall()[0][0]
-        )
-        for one, other in (("newer", "older"), ("older", "newer"))
-    ]
-    return counts[0], counts[1], None
-
-
-def _summary(con: duckdb.DuckDBPyConnection, view: str, name: str, kind: str) -> ColumnSummary:
-    column = quote_name(name)
-    is_number = kind.split("(", maxsplit=1)[0] in {
-        "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN",
-    }  # fmt: skip
-    mean = f"avg({column}::DOUBLE)" if is_number else "NULL"
-    nulls, average = con.execute(
-        f"SELECT coalesce(count(*) FILTER ({column} IS NULL) / nullif(count(*), 0), 0), {mean} FROM {view}"
-    ).fetchall()[0]
-    top: tuple[tuple[str, int], ...] = ()
-    if not is_number:
-        rows = to_arrow(
-            con.sql(
-                f"SELECT {column}::VARCHAR AS value, count(*) AS n FROM {view} WHERE {column} IS NOT NULL "
-                f"GROUP BY value ORDER BY n DESC, value LIMIT {_TOP}"
+                f'CREATE TEMP TABLE touched AS SELECT DISTINCT {self._names} FROM (SELECT {self._names} FROM "came '
+                f'files" UNION ALL SELECT {self._names} FROM "gone files")'
             )
-        ).to_pylist()
-        top = tuple((row["value"], row["n"]) for row in rows)
-    return ColumnSummary(float(nulls), None if average is None else float(average), top)
+            for view in ("came", "gone"):
+                every = (
+                    f'(SELECT * FROM "{view} files" UNION ALL '
+                    f'SELECT * FROM "same files" SEMI JOIN touched USING ({self._names}))'
+                )
+                con.execute(f"CREATE TEMP TABLE {view} AS {latest_rows(every, self._key)}")
+            same = f'(SELECT * FROM "same files" ANTI JOIN touched USING ({self._names}))'
+            con.execute(f"CREATE TEMP VIEW same AS {latest_rows(same, self._key)}")
+        else:
+            for view in ("came", "gone", "same"):
+                con.execute(f'CREATE TEMP VIEW {view} AS SELECT * FROM "{view} files"')
+
+    def rows(self) -> tuple[int, int, int | None]:
+        """Return how many rows were added, removed and changed."""
+        if not self._key:
+            listed = ", ".join(quote_name(name) for name in self._columns) or "1"
+            added, removed = (
+                self._count(f"(SELECT {listed} FROM {one} EXCEPT ALL SELECT {listed} FROM {other})")
+                for one, other in (("came", "gone"), ("gone", "came"))
+            )
+            return added, removed, None
+        content = f"hash({', '.join(quote_name(name) for name in self._others) or '0'})"
+        self._con.execute(
+            f"CREATE TEMP TABLE differing AS SELECT {self._names}, CASE WHEN a IS NULL THEN 'added' WHEN b IS NULL "
+            f"THEN 'removed' ELSE 'changed' END AS kind FROM (SELECT {self._names}, {content} AS a FROM gone) "
+            f"FULL JOIN (SELECT {self._names}, {content} AS b FROM came) USING ({self._names}) "
+            "WHERE a IS DISTINCT FROM b"
+        )
+        counts = dict(self._con.execute("SELECT kind, count(*) FROM differing GROUP BY kind").fetchall())
+        return counts.get("added", 0), counts.get("removed", 0), counts.get("changed", 0)
+
+    def by_column(self, changed: int) -> dict[str, int]:
+        """Return how many of the changed rows have another value in each column."""
+        if not changed or not self._others:
+            return dict.fromkeys(self._others, 0)
+        share = -(-changed // _COUNTED_KEYS)
+        some = f" AND hash({self._names}) % {share} = 0" if share > 1 else ""
+        counts = ", ".join(
+            f"count(*) FILTER (o.{quote_name(name)} IS DISTINCT FROM n.{quote_name(name)})" for name in self._others
+        )
+        row = self._con.execute(
+            f"SELECT {counts} FROM (SELECT {self._names} FROM differing WHERE kind = 'changed'{some}) "
+            f"JOIN gone AS o USING ({self._names}) JOIN came AS n USING ({self._names})"
+        ).fetchall()[0]
+        return {name: min(changed, int(count) * share) for name, count in zip(self._others, row, strict=True)}
+
+    def examples(self) -> tuple[RowExample, ...]:
+        """Return the first few rows of each kind, by key."""
+        if not self._key:
+            return ()
+        found = []
+        for kind, sides in (("added", ("came",)), ("removed", ("gone",)), ("changed", ("gone", "came"))):
+            keys = (
+                f"(SELECT {self._names} FROM differing WHERE kind = '{kind}' ORDER BY {self._names} LIMIT {_EXAMPLES})"
+            )
+            rows = [
+                to_arrow(self._con.sql(f"SELECT * FROM {side} SEMI JOIN {keys} USING ({self._names})"))
+                .select(self._columns)
+                .sort_by([(name, "ascending") for name in self._key])
+                .to_pylist()
+                for side in sides
+            ]
+            before = rows[0] if "gone" in sides else [{}] * len(rows[0])
+            after = rows[-1] if "came" in sides else [{}] * len(rows[0])
+            found += [self._example(kind, old, new) for old, new in zip(before, after, strict=True)]
+        return tuple(found)
+
+    def distributions(self, sample_rows: int, rows: int) -> Distributions:
+        """Sample both snapshots, about so many rows of each, by a hash of where the rows came from."""
+        return Distributions(self._con, self._columns, share=max(1, rows // max(1, sample_rows)))
+
+    def compared(self) -> int:
+        """Return how many rows of both snapshots were compared."""
+        return self._count("came") + self._count("gone")
+
+    def _example(self, kind: str, old: dict[str, object], new: dict[str, object]) -> RowExample:
+        whole = new or old
+        values = {
+            name: (old.get(name), new.get(name)) for name in self._others if not _same(old.get(name), new.get(name))
+        }
+        return RowExample(kind, {name: whole[name] for name in self._key}, values)  # type: ignore[arg-type]
+
+    def _count(self, relation: str) -> int:
+        return int(self._con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
+
+
+def diff_snapshots(
+    con: duckdb.DuckDBPyConnection,
+    older: Snapshot,
+    newer: Snapshot,
+    change: TableChange,
+    key: Sequence[str],
+    *,
+    types: tuple[Mapping[str, str], Mapping[str, str]],
+    sample_rows: int = SAMPLE_ROWS,
+) -> SnapshotDiff:
+    """Compare two snapshots of one dataset; ``types`` are the columns of each, by DuckDB's names.
+
+    ``sample_rows`` of each snapshot are behind the distributions; 0 leaves them out.
+    """
+    comparison = Comparison(con, change, key, latest=bool(older.latest_by or newer.latest_by))
+    added, removed, changed = comparison.rows()
+    by_column = comparison.by_column(changed) if changed is not None else {}
+    before, after = ({n: k for n, k in one.items() if n not in SYSTEM_COLUMNS} for one in types)
+    shapes = comparison.distributions(sample_rows, max(older.rows, newer.rows)) if sample_rows else None
+    columns = []
+    for name in dict.fromkeys([*before, *after]):
+        old = shapes.before(name, before[name]) if shapes and name in before else None
+        new = shapes.after(name, after[name]) if shapes and name in after else None
+        psi, distance = shapes.distance(name, after[name]) if shapes and old and new else (None, None)
+        columns.append(
+            ColumnChange(name, before.get(name), after.get(name), old, new, by_column.get(name), psi, distance)
+        )
+    return SnapshotDiff(
+        older=older,
+        newer=newer,
+        rows_before=older.rows,
+        rows_after=newer.rows,
+        rows_added=added,
+        rows_removed=removed,
+        rows_changed=changed,
+        columns=tuple(columns),
+        examples=comparison.examples(),
+        rows_compared=comparison.compared(),
+        sampled_rows=shapes.rows if shapes else 0,
+    )
+
+
+def _same(old: object, new: object) -> bool:
+    return old == new or (old != old and new != new)

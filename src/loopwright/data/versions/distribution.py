@@ -1,0 +1,124 @@
+"""The distribution of a column in two snapshots, from one sample of both, and how far apart the two are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loopwright.core.statistics.binning import freeze_category, freeze_numeric
+from loopwright.core.statistics.distance import js_distance, psi
+from loopwright.core.storage.duck import quote_name, to_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_TOP = 5
+_BINS = 10  # of equal counts in the older snapshot, as the index is commonly computed
+_NUMBERS = {
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",
+    "DOUBLE", "DECIMAL",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """One column in one snapshot, from the sampled rows.
+
+    ``mean`` is for numbers and truth values, ``quantiles`` (at 5, 25, 50, 75 and 95 %) for numbers, ``top`` (value,
+    rows) for the others.
+    """
+
+    null_share: float
+    mean: float | None
+    top: tuple[tuple[str, int], ...]
+    quantiles: tuple[float, ...] = ()
+
+
+class Distributions:
+    """Both snapshots' columns, sampled from the views ``same``, ``gone`` and ``came`` of a connection.
+
+    Args:
+        con: The connection.
+        columns: The columns.
+        share: One row of so many is taken, by a hash of its source and its place there: the same rows each time.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, columns: Sequence[str], *, share: int) -> None:
+        listed = ", ".join(quote_name(name) for name in columns) or "1"
+        some = f" WHERE hash(_source, _source_row) % {share} = 0" if share > 1 else ""
+        parts = [f"SELECT {listed}, '{part}' AS __part FROM {part}{some}" for part in ("same", "gone", "came")]
+        table = to_arrow(con.sql(" UNION ALL ".join(parts)))
+        part = table["__part"]
+        self._before = table.filter(pc.not_equal(part, "came"))
+        self._after = table.filter(pc.not_equal(part, "gone"))
+        self.rows = max(self._before.num_rows, self._after.num_rows)
+
+    def before(self, name: str, kind: str) -> ColumnSummary:
+        """Summarize a column of the older snapshot."""
+        return _summary(self._before[name], kind)
+
+    def after(self, name: str, kind: str) -> ColumnSummary:
+        """Summarize a column of the newer snapshot."""
+        return _summary(self._after[name], kind)
+
+    def distance(self, name: str, kind: str) -> tuple[float | None, float | None]:
+        """Return the population stability index and the Jensen-Shannon distance of a column."""
+        old, new = self._before[name], self._after[name]
+        if not len(old) or not len(new):
+            return None, None
+        if _is_number(kind):
+            values = _numbers(old)
+            known = values[np.isfinite(values)]
+            if not len(known):
+                return None, None
+            bins = freeze_numeric(known, bins=_BINS)
+            counts = bins.count(values), bins.count(_numbers(new))
+        else:
+            texts = old.cast(pa.string()).to_pylist() if _has_texts(old) else None
+            if texts is None:
+                return None, None
+            kept = freeze_category(texts)
+            counts = kept.count(texts), kept.count(new.cast(pa.string()).to_pylist())
+        return float(psi(*counts)), float(js_distance(*counts))
+
+
+def _summary(values: pa.ChunkedArray, kind: str) -> ColumnSummary:
+    nulls = values.null_count / len(values) if len(values) else 0.0
+    known = values.drop_null()
+    if _is_number(kind):
+        numbers = _numbers(known)
+        finite = numbers[np.isfinite(numbers)]
+        if not len(finite):
+            return ColumnSummary(nulls, None, ())
+        quantiles = tuple(float(one) for one in np.quantile(finite, QUANTILES))
+        return ColumnSummary(nulls, float(finite.mean()), (), quantiles)
+    mean = None
+    if pa.types.is_boolean(values.type) and len(known):
+        mean = float(pc.mean(known.cast(pa.float64())).as_py())
+    return ColumnSummary(nulls, mean, _top(known) if _has_texts(values) and mean is None else ())
+
+
+def _top(values: pa.ChunkedArray) -> tuple[tuple[str, int], ...]:
+    counted = pc.value_counts(values.cast(pa.string()).combine_chunks())
+    pairs = zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)
+    return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:_TOP])
+
+
+def _numbers(values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
+def _has_texts(values: pa.ChunkedArray) -> bool:
+    kind = values.type
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_number(kind: str) -> bool:
+    return kind.split("(", maxsplit=1)[0] in _NUMBERS
