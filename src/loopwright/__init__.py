@@ -39,13 +39,15 @@ if TYPE_CHECKING:
     from loopwright.data.expected import distribution, volume
     from loopwright.data.expression import all_different, all_equal, among_together, compare, sums_to
     from loopwright.data.header import column_count, column_names
+    from loopwright.data.quality.check_table import check_table
+    from loopwright.data.quality.imports.import_contract import import_contract
     from loopwright.data.series import decreasing, increasing, outliers, references
     from loopwright.data.sources.delta import delta
-    from loopwright.data.quality.check_table import check_table
     from loopwright.data.sources.files import files
     from loopwright.data.sources.frame import frame
     from loopwright.data.sources.http import http
     from loopwright.data.sources.kafka import kafka
+    from loopwright.data.sources.mongo import mongo
     from loopwright.data.sources.push import push
     from loopwright.data.sources.sql import sql
     from loopwright.data.sources.stream import events
@@ -74,10 +76,12 @@ _HOMES = {
     "loopwright.data.statistic": ("distinct_values", "most_common", "statistic"),
     "loopwright.data.sources.delta": ("delta",),
     "loopwright.data.quality.check_table": ("check_table",),
+    "loopwright.data.quality.imports.import_contract": ("import_contract",),
     "loopwright.data.sources.files": ("files",),
     "loopwright.data.sources.frame": ("frame",),
     "loopwright.data.sources.kafka": ("kafka",),
     "loopwright.data.sources.http": ("http",),
+    "loopwright.data.sources.mongo": ("mongo",),
     "loopwright.data.sources.push": ("push",),
     "loopwright.data.sources.sql": ("sql",),
     "loopwright.data.sources.stream": ("events",),
@@ -129,6 +133,7 @@ __all__ = [
     "frame",
     "fresh",
     "http",
+    "import_contract",
     "increasing",
     "integer",
     "kafka",
@@ -139,6 +144,7 @@ __all__ = [
     "log_metric",
     "log_param",
     "loss_above_reference",
+    "mongo",
     "most_common",
     "new_rows",
     "no_worse_than_champion",

@@ -10,10 +10,12 @@ from loopwright.data.check import expect, fresh, row_count, unique
 from loopwright.data.column import column
 from loopwright.data.contract import Contract
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
+from loopwright.data.sources.delta import delta
 from loopwright.data.sources.files import files
 from loopwright.data.sources.frame import frame
 from loopwright.data.sources.http import http
 from loopwright.data.sources.kafka import kafka
+from loopwright.data.sources.mongo import mongo
 from loopwright.data.sources.push import push
 from loopwright.data.sources.sql import sql
 from loopwright.data.sources.stream import events
@@ -24,6 +26,7 @@ __all__ = [
     "Contract",
     "Dataset",
     "column",
+    "delta",
     "events",
     "expect",
     "files",
@@ -31,6 +34,7 @@ __all__ = [
     "fresh",
     "http",
     "kafka",
+    "mongo",
     "push",
     "row_count",
     "sql",

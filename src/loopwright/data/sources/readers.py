@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.errors import SourceError
+from loopwright.data.sources.delta_reader import DeltaReader
 from loopwright.data.sources.files_reader import FilesReader
 from loopwright.data.sources.frame_reader import FrameReader
-from loopwright.data.sources.kafka_reader import KafkaReader
 from loopwright.data.sources.http_reader import HttpReader
+from loopwright.data.sources.kafka_reader import KafkaReader
+from loopwright.data.sources.mongo_reader import MongoReader
 from loopwright.data.sources.push_reader import PushReader
 from loopwright.data.sources.sql_reader import SqlReader
 from loopwright.data.sources.stream_reader import EventsReader
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
     from loopwright.data.sources.source import Source
 
 READERS: dict[str, Reader[Any]] = {
+    "delta": DeltaReader(),
     "events": EventsReader(),
     "files": FilesReader(),
     "frame": FrameReader(),
     "kafka": KafkaReader(),
     "http": HttpReader(),
+    "mongo": MongoReader(),
     "push": PushReader(),
     "sql": SqlReader(),
 }

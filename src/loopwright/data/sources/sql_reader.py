@@ -6,11 +6,12 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from loopwright.core.errors import MissingExtraError, SourceError, UnknownNameError
 from loopwright.data.sources.fetched import mark_of, plan_whole, plan_window, whole_has_new
-from loopwright.data.sources.rows import Rows
+from loopwright.data.sources.rows import MOMENT, Rows
 from loopwright.data.sources.secret import connection, masked, scrubbed
 from loopwright.data.sources.sql_postgres import keep_far_times
 from loopwright.data.sources.sql_types import column_types, described_types
@@ -103,7 +104,7 @@ class _Database:
     def newest(self) -> tuple[object, bool]:
         """Return the largest watermark, and whether some row has none.
 
-        SQLite keeps times as texts, and any text in their place; one that is no time sorts behind all that are.
+        SQLite keeps any value in any column, and a text sorts behind all numbers and times.
         """
         column: sa.ColumnClause[object] = sa.column(self._source.watermark or "")
         largest = sa.select(sa.func.max(column)).select_from(self._from)
@@ -111,10 +112,20 @@ class _Database:
         with self._told():
             newest = None
             if self._connection.dialect.name == "sqlite":
-                newest = self._connection.execute(largest.where(column.op("GLOB")("[0-9][0-9][0-9][0-9]-*"))).scalar()
+                newest = self._connection.execute(largest.where(self._as_declared(column))).scalar()
             if newest is None:
                 newest = self._connection.execute(largest).scalar()
             return newest, self._connection.execute(nulls).first() is not None
+
+    def _as_declared(self, column: sa.ColumnClause[object]) -> sa.ColumnElement[bool]:
+        """Return the condition that a value of SQLite is of its column's type; true where none is declared."""
+        place = self._names.index(str(column.name)) if self._types else -1
+        kind = self._types[place] if self._types else None
+        if kind in (MOMENT, pa.date32()):
+            return column.op("GLOB")("[0-9][0-9][0-9][0-9]-*")
+        if kind in (pa.int64(), pa.float64()):
+            return sa.func.typeof(column).in_(["integer", "real"])
+        return sa.true()
 
     def count(self, low: object) -> int:
         """Return how many rows have this watermark or a larger one."""

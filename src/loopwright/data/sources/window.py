@@ -7,12 +7,13 @@ the mark remembers a digest of each row in the overlap. It remembers :data:`MOST
 dataset's key tells stored rows from new ones, and a dataset without a key is refused.
 
 A value in the future, from a clock that is wrong, does not move the mark beyond the present moment: its row is read,
-remembered, and nothing that is written until then is lost. So it is with a text that is no time among texts that are.
+remembered, and nothing that is written until then is lost. So it is with a text among times or numbers.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +32,7 @@ MOST_REMEMBERED = 50_000
 DEFAULT_OVERLAP = timedelta(minutes=10)
 DEFAULT_OVERLAP_NUMBERS = 1_000
 _FORMAT = 1
+_OBJECT_ID = re.compile(r"[0-9a-f]{24}")  # of MongoDB: four bytes of seconds, five of chance, three that count
 
 Overlap = str | float | timedelta | None
 
@@ -122,8 +124,7 @@ class Window:
         self._among = frozenset(mark.columns) if mark else frozenset()
         self._newest = mark.newest if mark else None
         self._floor = self._low(newest) if newest is not None else None
-        known = self._newest if newest is None else newest
-        self._are_times = isinstance(known, str) and _iso(known) is not None
+        self._example = self._newest if newest is None else newest
         self._within: list[tuple[object, str]] = []
         self._columns: dict[str, None] = dict.fromkeys(mark.columns if mark else ())
 
@@ -142,7 +143,7 @@ class Window:
         try:
             for row in rows.values:
                 value = row[place]
-                if self._are_times and isinstance(value, str) and _iso(value) is None:
+                if value is not None and _is_stray(value, self._example):
                     value = None
                 if not self._was_read(rows, row, value):
                     kept.append(row)
@@ -209,6 +210,8 @@ def earlier(value: object, overlap: Overlap, where: str) -> object:
 
     >>> earlier("2026-01-01T00:10:00Z", "10m", "here"), earlier(5000, None, "here"), earlier("b", None, "here")
     ('2026-01-01T00:00:00Z', 4000, 'b')
+    >>> earlier("6954b2d80123456789abcdef", "1m", "here")
+    '6954b29c0000000000000000'
 
     Raises:
         DeclarationError: If the overlap is of the wrong kind.
@@ -224,6 +227,9 @@ def earlier(value: object, overlap: Overlap, where: str) -> object:
         return value - (math.ceil(by) if isinstance(value, int) else by)
     if isinstance(value, str):
         moment = _iso(value)
+        if _OBJECT_ID.fullmatch(value):
+            seconds = max(0, int(value[:8], 16) - math.ceil(_duration(overlap).total_seconds()))
+            return f"{seconds:08x}{'0' * 16}"
         if moment is None:
             if overlap:
                 raise DeclarationError(
@@ -282,6 +288,16 @@ def _at_most(value: object, now: datetime) -> object:
         return value
     present = now if moment.tzinfo else now.astimezone(UTC).replace(tzinfo=None)
     return _like(present, cast("str", value)) if moment > present else value
+
+
+def _is_stray(value: object, example: object) -> bool:
+    """Tell whether a value is of another kind than the others: a text among times or numbers, in whatever form."""
+    if isinstance(example, str):
+        return _iso(example) is not None and not (isinstance(value, str) and _iso(value) is not None)
+    numbers = (int, float, Decimal)
+    if isinstance(example, numbers):
+        return not isinstance(value, numbers)
+    return isinstance(example, date) and not isinstance(value, date)
 
 
 def _iso(text: str) -> datetime | None:
