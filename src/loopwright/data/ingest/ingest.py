@@ -28,6 +28,7 @@ from loopwright.core.hashing import digest_json
 from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import borrowed, connect
 from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.ingest.batch_counts import count_batches
 from loopwright.data.ingest.judging import Judging, refused_rows
 from loopwright.data.ingest.records import datasets, ingests, source_marks, source_units
 from loopwright.data.ingest.stage import Stage, with_system_columns
@@ -147,6 +148,8 @@ class Ingest:
             "marks": dict(plan.marks()),
             **self.note,
         }
+        if plan.counts_batches:
+            report["batches"] = count_batches(self.stage, plan.records)
         manifest: dict[str, object] = {
             "id": identity,
             "refused": staged.refused,

@@ -21,7 +21,7 @@ from loopwright.core.errors import SourceError
 from loopwright.core.hashing import digest_file
 from loopwright.data.sources.arrow import digest_table, to_table
 from loopwright.data.sources.csv_scan import csv_scan
-from loopwright.data.sources.files import compression_of
+from loopwright.data.sources.files import compression_of, format_of
 from loopwright.data.sources.here import Here
 from loopwright.data.sources.listing import has_wildcard, is_url, list_files
 from loopwright.data.sources.tabular import has_header_format, is_text_format, read_file
@@ -61,6 +61,7 @@ class Plan:
         waiting: Rows that wait for something, such as their label.
         marks: Asked once, after all units were read: how far each part of the source was read, as JSON values. They
             become durable in the transaction that makes the rows visible.
+        counts_batches: Whether the report says of each of ``records`` what became of its rows.
         settled: Called once the rows are visible and the marks durable.
     """
 
@@ -70,6 +71,7 @@ class Plan:
     refused: dict[str, str] = field(default_factory=dict)
     waiting: int = 0
     marks: Callable[[], Mapping[str, object]] = dict
+    counts_batches: bool = False
     settled: Callable[[], None] = lambda: None
 
     @property
@@ -85,7 +87,8 @@ def plan_files(source: FilesSource, project: Path, known: Mapping[str, Known], *
         SourceError: If nothing is where the source points and nothing ever was, or a file cannot be opened.
     """
     plan = Plan()
-    by_digest = {one.digest: one.name for one in known.values() if one.state == "read" and one.size_bytes}
+    read = (one for one in known.values() if one.state == "read" and one.size_bytes)
+    by_content = {_content(one.name, one.digest): one.name for one in read}
     here = Here(project, folder)
     listed = list_files(source.pattern, project, format=source.format, buckets=here.buckets)
     if not listed and not known:
@@ -102,9 +105,10 @@ def plan_files(source: FilesSource, project: Path, known: Mapping[str, Known], *
         if before is not None and before.digest == digest:
             plan.records.append(Known(one.name, digest, one.size_bytes, one.modified_ns, before.rows, before.state))
             continue
-        if by_digest.get(digest, one.name) != one.name:
+        content = _content(one.name, digest)
+        if by_content.get(content, one.name) != one.name:
             plan.records.append(Known(one.name, digest, one.size_bytes, one.modified_ns, 0, "same"))
-            plan.warnings.append(f"{one.name} has the content of {by_digest[digest]} and adds nothing.")
+            plan.warnings.append(f"{one.name} has the content of {by_content[content]} and adds nothing.")
             continue
         skip = 0
         if before is not None and before.state == "read" and not has_key and before.rows:
@@ -117,7 +121,7 @@ def plan_files(source: FilesSource, project: Path, known: Mapping[str, Known], *
                 continue
             skip = before.rows
         if one.size_bytes:
-            by_digest[digest] = one.name
+            by_content[content] = one.name
         else:
             plan.warnings.append(f"{one.name} is empty and adds nothing.")
         plan.units.append(_file_unit(one, path, digest, source, skip))
@@ -141,6 +145,11 @@ def plan_frame(data: Frame, known: Mapping[str, Known], *, name: str | None = No
             yield numbered(table, 0)
 
     return Plan(units=[Unit(unit_name, digest, table.nbytes, 0, batches, has_header=has_header)])
+
+
+def _content(name: str, digest: str) -> tuple[str, str | None]:
+    """Return what two files share that give the same rows: the content, and the format in which it is read."""
+    return digest, format_of(name)
 
 
 def is_known(listed: Listed, known: Mapping[str, Known]) -> bool:
