@@ -20,23 +20,9 @@ from loopwright.data.sources.push import push
 from loopwright.data.sources.sql import sql
 from loopwright.data.sources.stream import events
 
+# fmt: off
 __all__ = [
-    "ColumnRef",
-    "Columns",
-    "Contract",
-    "Dataset",
-    "column",
-    "delta",
-    "events",
-    "expect",
-    "files",
-    "frame",
-    "fresh",
-    "http",
-    "kafka",
-    "mongo",
-    "push",
-    "row_count",
-    "sql",
-    "unique",
+    "ColumnRef", "Columns", "Contract", "Dataset", "column", "delta", "events", "expect", "files", "frame", "fresh",
+    "http", "kafka", "mongo", "push", "row_count", "sql", "unique",
 ]
+# fmt: on
