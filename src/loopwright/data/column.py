@@ -186,6 +186,8 @@ def column(
     share = checked_mostly(where, mostly)
     if share is not None and type in PAYLOAD_TYPES:
         raise ContractError(f"{where} is {type}, which rows hold as a reference: mostly= is for values.")
+    if share is not None and marked:
+        raise ContractError(f"{where} is sensitive, and rows do not hold its values: mostly= is for values.")
     return Column(
         name,
         type,

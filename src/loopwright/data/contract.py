@@ -73,6 +73,8 @@ class Contract:
         for item in declared:
             if numeric and item.type not in NUMBER_TYPES | {"bool"}:
                 raise ContractError(f"{check.label} needs numbers, and column {item.name!r} is {item.type}.")
+            if item.sensitive and not isinstance(check, (Unique, Expect)):
+                raise ContractError(f"{check.label}: rows do not hold values of the sensitive column {item.name!r}.")
             if item.type in PAYLOAD_TYPES and not isinstance(check, Unique):
                 raise ContractError(f"{check.label}: rows hold a reference in the {item.type} column {item.name!r}.")
             if (

@@ -9,6 +9,8 @@ import typer
 from rich.markup import escape
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
+from loopwright.app.cli.data_check import check
+from loopwright.app.cli.data_import import import_contract
 from loopwright.app.cli.data_rows import show_rows
 from loopwright.app.cli.project import opened
 from loopwright.core.durations import format_duration
@@ -18,6 +20,8 @@ from loopwright.loop.project import Loop
 app = typer.Typer(no_args_is_help=True)
 _NAME = typer.Argument(help="The dataset.")
 app.command("rows")(show_rows)
+app.command("check")(check)
+app.command("import-contract")(import_contract)
 
 
 @app.command("list")

@@ -15,13 +15,16 @@ from loopwright.data.quality.opening import opened
 from loopwright.data.quality.past import Nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    import duckdb
 
     from loopwright.core.clock import Clock
     from loopwright.data.check import Check
     from loopwright.data.column import Column
     from loopwright.data.quality.past import Past
     from loopwright.data.quality.report import CheckReport
+    from loopwright.data.quality.spelled import Relation
     from loopwright.data.sources.frame import Frame
 
 
@@ -60,19 +63,44 @@ def check_table(
     >>> report.has_passed, report.rows_failing("at_least(km)")
     (False, [1])
     """
-    watch = clock or SystemClock()
-    started = watch.monotonic()
+
+    def table(con: duckdb.DuckDBPyConnection, folder: Path) -> Relation:
+        return opened(con, data, Path(project), folder)
+
+    return check_relation(
+        table,
+        Contract.of(contract),
+        name=name or (str(data) if isinstance(data, (str, Path)) else "table"),
+        event_time=event_time,
+        required=required,
+        past=past or Nothing(),
+        stored_rows=stored_rows,
+        clock=clock or SystemClock(),
+    )
+
+
+def check_relation(
+    table: Callable[[duckdb.DuckDBPyConnection, Path], Relation],
+    contract: Contract,
+    *,
+    name: str,
+    event_time: str | None,
+    required: Iterable[str],
+    past: Past,
+    stored_rows: int,
+    clock: Clock,
+) -> CheckReport:
+    """Check what ``table`` opens in a connection, with a folder for what has to be written down meanwhile."""
+    started = clock.monotonic()
     with tempfile.TemporaryDirectory(prefix="loopwright-check-") as folder, connect(temp_folder=Path(folder)) as con:
-        relation = opened(con, data, Path(project), Path(folder))
         checking = Checking(
             con,
-            Contract.of(contract),
-            past=past or Nothing(),
-            now=watch.now(),
+            contract,
+            past=past,
+            now=clock.now(),
             event_time=event_time,
             required=tuple(required),
             stored_rows=stored_rows,
         )
-        shown = name or (str(data) if isinstance(data, (str, Path)) else "table")
-        report = checking.run(shown, relation)
-    return replace(report, seconds=watch.monotonic() - started)
+        report = checking.run(name, table(con, Path(folder)))
+    return replace(report, seconds=clock.monotonic() - started)

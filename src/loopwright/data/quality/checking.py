@@ -214,7 +214,8 @@ class Checking:
         wanted = sorted({row for rows in first.values() for row in rows})
         if not wanted:
             return {}
-        columns = list(dict.fromkeys(one.column for one in found if one.column in spelled.names))
+        hidden = {item.name for item in self._contract.columns if item.sensitive}
+        columns = [name for name in spelled.names if name not in hidden and any(one.column == name for one in found)]
         shown = "".join(f", left({spelled.shown(name)}::VARCHAR, 200) AS v{i}" for i, name in enumerate(columns))
         listed = ", ".join(map(str, wanted))
         rows = self._con.sql(f"SELECT {INDEX}{shown} FROM {_CHECKED} WHERE {INDEX} IN ({listed})")

@@ -59,8 +59,8 @@ def each_row(contract: Contract) -> Contract:
     """Return the part of a contract that each row is judged by alone: without what must hold for most rows only."""
     if all(item.mostly is None for item in contract.columns):
         return contract
-    bare = tuple(item if item.mostly is None else _bare(item) for item in contract.columns)
-    return replace(contract, columns=bare)
+    columns = tuple(item if item.mostly is None else bare(item) for item in contract.columns)
+    return replace(contract, columns=columns)
 
 
 class RowSet:
@@ -201,7 +201,8 @@ def number_of(name: str, type_: str, label: str, *, table: str = "") -> str:
     raise ContractError(f"{label} needs numbers, and column '{name}' holds {type_}.", hint="Declare it as a number.")
 
 
-def _bare(item: Column) -> Column:
+def bare(item: Column) -> Column:
+    """Return a column without what its values must satisfy."""
     return replace(
         item,
         at_least=None, at_most=None, above=None, below=None, among=None, not_among=None, multiple_of=None,

@@ -1,0 +1,1 @@
+"""Contracts from other tools: pandera's schemas and Great Expectations' suites."""
