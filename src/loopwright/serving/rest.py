@@ -144,7 +144,8 @@ class RestDoor:
             return self._outcomes.receive(path[10:], request.body)
         if path.startswith("/ingest/"):
             _only(request, "POST")
-            return self._ingest.receive(path[8:], request.body)
+            content_type, batch_id = request.header(b"content-type"), request.header(b"idempotency-key")
+            return self._ingest.receive(path[8:], request.body, content_type=content_type, batch_id=batch_id)
         _only(request, "GET", "HEAD")
         return self._plain(path)
 

@@ -129,6 +129,7 @@ class Server:
         self._stop = threading.Event()
         self._executor = ThreadPoolExecutor(1, "loopwright-model")
         self._io = ThreadPoolExecutor(1, "loopwright-io")
+        self._ingests = ThreadPoolExecutor(2, "loopwright-ingest")  # outcomes do not wait for the commits of datasets
         self._logs: list[PredictionLog] = []
         self._shadows: list[ShadowRunner] = []
         self.endpoints = {model: self._endpoint(model, deployment) for model, deployment in plan.models.items()}
@@ -138,7 +139,7 @@ class Server:
             state=self,
             outcomes=OutcomesDoor(stores.events, models=self.endpoints, executor=self._io, metrics=self.metrics),
             ingest=IngestDoor(
-                Lake(stores), datasets={dataset.name: dataset for dataset in plan.datasets}, executor=self._io
+                Lake(stores), datasets={dataset.name: dataset for dataset in plan.datasets}, executor=self._ingests
             ),
             metrics=self.metrics,
             clock=stores.clock,
@@ -207,6 +208,7 @@ class Server:
                 shadow.close()
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._io.shutdown(wait=True)
+            self._ingests.shutdown(wait=True)
             for log in self._logs:
                 log.close()
             if self.plan.state_file is not None:
