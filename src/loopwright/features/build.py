@@ -26,7 +26,6 @@ from loopwright.features.request import PAYLOADS, RequestField
 from loopwright.features.set_writer import SetWriter
 from loopwright.features.split import EVENT_TIME, KEY
 from loopwright.features.training_set import TrainingSetRecord, find_record, training_sets
-from loopwright.features.training_spec import TrainingSetSpec
 from loopwright.features.transform_run import run_in_batches
 from loopwright.features.view import FeatureView
 from loopwright.features.view_registry import record_views
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from loopwright.data.lake import Lake
     from loopwright.data.versions.snapshot import Snapshot
     from loopwright.features.engine import EngineSession, FeatureEngine, ViewRows
+    from loopwright.features.training_spec import TrainingSetSpec
 
 FORMAT = 1  # raised when the same inputs would give another file
 ROWS_PER_BATCH = 65_536

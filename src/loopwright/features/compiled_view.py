@@ -98,6 +98,46 @@ def compile_view(view: FeatureView, schemas: Mapping[str, ibis.Schema], labels: 
     return CompiledView(view, expression, fields, warnings, reach, tuple(dict.fromkeys(late)))
 
 
+def compile_declared(view: FeatureView) -> CompiledView | None:
+    """Compile a view on what contracts say of its datasets, without any data.
+
+    Returns:
+        None where a contract declares no columns, or the function fails on a dataset that may have more of them.
+
+    Raises:
+        FeatureError: As ``compile_view``.
+    """
+    schemas: dict[str, ibis.Schema] = {}
+    closed = True
+    for dataset in view.datasets:
+        columns = {column.name: _TYPES[column.type] for column in dataset.contract.columns}
+        closed &= dataset.contract.strict
+        if not columns:
+            return None
+        schemas[dataset.name] = ibis.schema(columns | _SYSTEM_TYPES)
+    try:
+        return compile_view(view, schemas)
+    except FeatureError as error:
+        if isinstance(error.__cause__, AttributeError | ibis.common.exceptions.IbisError) and not closed:
+            return None  # it may read a column that only the data has
+        raise
+
+
+_TYPES = {
+    "float": "float64",
+    "int": "int64",
+    "bool": "boolean",
+    "timestamp": "timestamp('UTC', 6)",
+    "date": "date",
+} | dict.fromkeys(("string", "category", "text", "image", "audio"), "string")
+_SYSTEM_TYPES = {
+    "_source": "string",
+    "_source_row": "int64",
+    "_arrived_at": "timestamp('UTC', 6)",
+    "_ingest_id": "string",
+}
+
+
 def rows_schema(compiled: CompiledView) -> ibis.Schema:
     """Return the columns that a view's rows have for another view: as computed, and ``_arrived_at``."""
     types = dict(compiled.expression.schema().items())

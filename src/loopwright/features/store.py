@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.errors import FeatureError
 from loopwright.features.assembly import FeatureAssembly, TransformCall, ViewLookup
+from loopwright.features.backfill import BackfillReport, backfill
 from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.engines import open_engine
+from loopwright.features.freshness import Freshness, freshness_of
 from loopwright.features.materialize import MaterializeReport, materialize, view_key
 from loopwright.features.online import OnlineStore, Value, entity_key
 from loopwright.features.online_stores import open_online_store
 from loopwright.features.parity import ParityReport, parity
+from loopwright.features.view_registry import ViewRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +83,19 @@ class FeatureStore:
             self._stores, self._lake, self.online, self.engine, view, snapshots, labels=labels, until=moment
         )
 
+    def backfill(
+        self,
+        view: FeatureView,
+        snapshots: Mapping[str, Snapshot],
+        *,
+        since: datetime,
+        before: datetime | None = None,
+        labels: Sequence[Label] = (),
+    ) -> BackfillReport:
+        """Keep a view's rows of a range of event times in the lake; see ``loopwright.features.backfill``."""
+        end = before or self._stores.clock.now()
+        return backfill(self._stores, self._lake, self.engine, view, snapshots, since=since, before=end, labels=labels)
+
     def get_online(
         self, view: FeatureView, entity_rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
     ) -> list[dict[str, Value] | None]:
@@ -104,6 +120,15 @@ class FeatureStore:
             keys.append(entity_key([row[name] for name in view.entity]))
         found = self.online.read_many(view_key(view), keys, now=now or self._stores.clock.now(), ttl=view.ttl)
         return [None if row is None else row.values for row in found]
+
+    @property
+    def registry(self) -> ViewRegistry:
+        """The views on record: versions, who answers for them, who uses them."""
+        return ViewRegistry(self._stores)
+
+    def freshness(self, view: FeatureView, snapshots: Mapping[str, Snapshot]) -> Freshness:
+        """Say how old the newest rows of a view's datasets are, and up to when its online values are known."""
+        return freshness_of(self._stores, self._lake, self.online, view, snapshots)
 
     def parity(
         self, view: FeatureView, snapshots: Mapping[str, Snapshot], *, labels: Sequence[Label] = (), sample: int = 1000

@@ -19,6 +19,7 @@ from loopwright.core.storage.location import Location
 from loopwright.core.storage.payloads import INDEX
 from loopwright.data.ingest.lock import dataset_lock
 from loopwright.features.training_set import folder_of, training_sets
+from loopwright.loop.live_views import unneeded_online
 from loopwright.loop.lock import is_turning, turn_lock
 from loopwright.loop.needed import Needed
 from loopwright.loop.turn import TURN_LOCK
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "archived version", "training set", "table files", "quarantined rows", "unnamed blob", "run folder", "local copy",
-    "log segment",
+    "log segment", "online view",
 ]  # fmt: skip
 LEAST_AGE = timedelta(hours=1)  # a blob is put before the fact that names it; no write is under way for longer
 _COPIES = ("fetched", "rebuilt", "cache", "tmp")  # folders on this machine that are filled again when they are needed
@@ -140,8 +141,17 @@ class Collector:
             found += self._tables()
             found += self._copies()
             found += self._run_folders()
+            found += self._online_views()
         found += self._segments()
         return Collection(self._keep, self._removing, tuple(found), tuple(left))
+
+    def _online_views(self) -> Iterator[Garbage]:
+        online = self._workspace.features.online
+        for name in unneeded_online(self._workspace):
+            rows = online.count(name)
+            if self._removing:
+                online.drop(name)
+            yield Garbage("online view", name, None, rows)
 
     def _is_shared(self) -> bool:
         settings = self._stores.settings

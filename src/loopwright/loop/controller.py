@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from loopwright.core.errors import TurnInProgressError
-from loopwright.features.view import FeatureView
 from loopwright.loop.decisions import DecisionLog
+from loopwright.loop.live_views import labels_of, live_views
 from loopwright.loop.lock import is_turning
 from loopwright.loop.policy import decide
 from loopwright.loop.situation import situation_of
@@ -99,13 +99,11 @@ class Controller:
     def _fill_online(self) -> None:
         """Bring the features of deployed models up to the newest rows, between turns too."""
         known = self._workspace.data.names()
-        for model in self._loop.models.values():
-            for view in model.features:
-                if model.online is None or not isinstance(view, FeatureView):
-                    continue
-                if all(dataset.name in known for dataset in view.datasets):
-                    snapshots = {each.name: self._workspace.data.snapshot(each.name) for each in view.datasets}
-                    self._workspace.features.materialize(view, snapshots, labels=[model.label])
+        labels = labels_of(self._loop)
+        for live in live_views(self._loop, self._workspace):
+            if all(dataset.name in known for dataset in live.view.datasets):
+                snapshots = {each.name: self._workspace.data.snapshot(each.name) for each in live.view.datasets}
+                self._workspace.features.materialize(live.view, snapshots, labels=labels)
 
     def _decide(self, model: ModelDeclaration) -> tuple[DecisionRecord | None, str | None]:
         if model.retrain is None or self._workspace.aliases.current(model.name) is None:

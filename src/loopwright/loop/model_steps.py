@@ -28,12 +28,13 @@ from loopwright.training.process import Limits
 from loopwright.training.search import SearchObjective
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from loopwright.data.versions.snapshot import Snapshot
+    from loopwright.features.label import Label
     from loopwright.features.training_set import TrainingSetRecord
     from loopwright.features.view import FeatureView
     from loopwright.loop.model import ModelDeclaration
@@ -55,16 +56,25 @@ class ModelSteps:
         steps: Runs what is not done yet.
         model: The declaration.
         snapshots: Of each dataset, the version that this turn sees.
+        labels: Those of all models, whose columns are known late.
     """
 
     def __init__(
-        self, workspace: Workspace, steps: StepRunner, model: ModelDeclaration, snapshots: Mapping[str, Snapshot]
+        self,
+        workspace: Workspace,
+        steps: StepRunner,
+        model: ModelDeclaration,
+        snapshots: Mapping[str, Snapshot],
+        labels: Sequence[Label] = (),
     ) -> None:
         self._workspace = workspace
         self._steps = steps
         self._model = model
         self._snapshots = snapshots
-        self._spec = training_set_spec(model.name, label=model.label, features=model.features, holdout=model.holdout)
+        others = tuple(label for label in labels if label != model.label)
+        self._spec = training_set_spec(
+            model.name, label=model.label, features=model.features, holdout=model.holdout, other_labels=others
+        )
 
     def run(self) -> Output:
         """Run the steps and return what became of the model."""
@@ -75,10 +85,10 @@ class ModelSteps:
                 f"The model '{model.name}' needs the dataset '{missing[0]}', which has no rows yet.",
                 hint=f"Check its source, or run `loopwright data ingest {missing[0]}`.",
             )
-        label = model.label
+        late = sorted([str(one.column), one.arrives_after.total_seconds()] for one in self._spec.late_labels)
         for view in self._spec.views:
             versions = {each.name: self._snapshots[each.name].version for each in view.datasets}
-            key = digest_json([view.version, versions, label.name, label.arrives_after.total_seconds()])
+            key = digest_json([view.version, versions, late])
             self._steps.run(f"online {view.name}", partial(self._fill_online, view), key=key)
         built = self._steps.run(f"training set {model.name}", self._build)
         record = self._record(built)
@@ -114,8 +124,9 @@ class ModelSteps:
 
     def _fill_online(self, view: FeatureView, report_progress: Report) -> Output:
         del report_progress
-        report = self._workspace.features.materialize(view, self._snapshots, labels=[self._model.label])
-        return {"rows": report.rows_written, "summary": f"{report.rows_written:,} entities written"}
+        report = self._workspace.features.materialize(view, self._snapshots, labels=self._spec.late_labels)
+        computed = f"{report.rows_computed:,} rows computed" if report.how != "nothing" else "nothing computed"
+        return {"rows": report.rows_written, "summary": f"{report.rows_written:,} entities written, {computed}"}
 
     def _build(self, report: Report) -> Output:
         del report

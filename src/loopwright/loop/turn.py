@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import UnknownNameError
+from loopwright.loop.check_views import check_views
+from loopwright.loop.live_views import labels_of
 from loopwright.loop.lock import turn_lock
 from loopwright.loop.model_steps import ModelSteps
 from loopwright.loop.step import StepRunner
@@ -78,6 +80,7 @@ def run_turn(
     for name in wanted:
         if name not in loop.models:
             raise UnknownNameError("model", name, loop.models)
+    check_views(loop)
     log = TurnLog(workspace.stores)
     with turn_lock(workspace.stores.local / TURN_LOCK):
         workspace.runs.sync_pending()
@@ -101,7 +104,8 @@ def _steps(loop: Loop, workspace: Workspace, steps: StepRunner) -> dict[str, Out
         if snapshot is not None:
             snapshots[dataset.name] = snapshot
     names = [name for name in steps.turn.models if name in loop.models]
-    return {name: ModelSteps(workspace, steps, loop.models[name], snapshots).run() for name in names}
+    labels = labels_of(loop)
+    return {name: ModelSteps(workspace, steps, loop.models[name], snapshots, labels).run() for name in names}
 
 
 def _ingest(workspace: Workspace, steps: StepRunner, dataset: Dataset) -> Snapshot | None:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("loopwright.app.cli.up", "Serve, watch, schedule and turn until stopped."),
     "status": ("loopwright.app.cli.status", "Show on one screen what is live, how it does and what comes next."),
     "data": ("loopwright.app.cli.data", "Ingest and look at datasets, snapshots and the quarantine."),
+    "features": ("loopwright.app.cli.features", "List feature views; fill, compare and follow them."),
     "runs": ("loopwright.app.cli.runs", "List, show and compare trainings."),
     "models": ("loopwright.app.cli.models", "List, show, compare, promote, roll back and reproduce versions."),
     "predict": ("loopwright.app.cli.predict", "Predict rows with a version, without a server."),
