@@ -19,6 +19,7 @@ from tests.data.sources.formats import (
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
+from loopwright.data.sources import orc
 from loopwright.data.sources.files import files
 
 if TYPE_CHECKING:
@@ -233,3 +234,16 @@ def test_bytes_in_another_encoding_keep_their_rows_out_alone(lake: Lake, tmp_pat
     }
     table = lake.read(lake.snapshot("d"), columns=["id", "pad"], where="id = 25001")
     assert table["pad"].to_pylist() == ["Blåbær"]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_damage_that_crashes_the_decoder_of_orc_is_one_entry(
+    is_late: bool, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "        for number in" if is_late else "    file ="
+    crash = "import os, signal; sys.stdout.buffer.flush(); os.kill(os.getpid(), signal.SIGSEGV)"
+    indent = place[: len(place) - len(place.lstrip())]
+    monkeypatch.setattr(orc, "_CHILD", orc._CHILD.replace(place, f"{indent}{crash}\n{place}"))
+    report = ingested(lake, tmp_path, {"a.orc": EVERY["orc"](TABLE), "good.csv": b"id,x,s\n-1,1,a\n"})
+    assert report.rows_accepted == 1
+    assert report.refused == {"in/a.orc": "the file is damaged or not complete: its decoder crashed (SIGSEGV)"}

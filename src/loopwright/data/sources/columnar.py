@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.orc as po
 import pyarrow.parquet as pq
 
 from loopwright.data.sources.compression import opened
 from loopwright.data.sources.files import compression_of
+from loopwright.data.sources.orc import orc_stream
 from loopwright.data.sources.unit import BATCH_ROWS, UnreadableUnitError, check_header
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def read_parquet(path: Path) -> Iterator[pa.Table]:
 def read_orc(path: Path) -> Iterator[pa.Table]:
     """Read an ORC file, stripe by stripe."""
     _require_plain(path, "ORC")
-    file = po.ORCFile(path)
-    check_header(file.schema.names)
-    stripes = (pa.Table.from_batches([file.read_stripe(number)]) for number in range(file.nstripes))
-    yield from _or_empty(_cut(stripes), file.schema)
+    stream = orc_stream(path)
+    schema = next(stream).schema
+    check_header(schema.names)
+    yield from _or_empty(_cut(stream), schema)
 
 
 def read_arrow(path: Path) -> Iterator[pa.Table]:
