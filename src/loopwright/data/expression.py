@@ -133,7 +133,8 @@ def sums_to(
     wanted = _column(total) if isinstance(total, str) else repr(total)
     added = " + ".join(map(_column, names))
     off = f"abs({added} - {wanted}) <= {tolerance!r} * greatest(1, abs({wanted}))"
-    return _expect(off, f"{' + '.join(names)} = {total}", mostly, on_failure)
+    shown = total if isinstance(total, str) else format(total, "g")
+    return _expect(off, f"{' + '.join(names)} = {shown}", mostly, on_failure)
 
 
 def among_together(

@@ -10,12 +10,16 @@ import sqlalchemy as sa
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.duck import quote_name
 from loopwright.data.ingest.records import ingests
+from loopwright.data.quality.likeness import distances
 from loopwright.data.versions.history import History, latest_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import duckdb
 
     from loopwright.core.storage.stores import Stores
+    from loopwright.data.expected import Distribution
     from loopwright.data.versions.snapshot import Snapshot
 
 
@@ -50,6 +54,16 @@ class LakePast:
         )
         with self._stores.facts.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def distances(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        relation: str,
+        checks: Sequence[Distribution],
+        types: Mapping[str, str],
+    ) -> dict[Distribution, float]:
+        """Return how far the columns of a relation are from their references."""
+        return distances(con, relation, checks, types, self.reference)
 
     def reference(self, con: duckdb.DuckDBPyConnection, view: str, like: str | int) -> str | None:
         """Attach a snapshot, or return the text of a profile; None for ``previous`` before the first ingest.

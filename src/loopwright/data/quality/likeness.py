@@ -15,12 +15,11 @@ from loopwright.data.quality.profile import Profile
 from loopwright.data.quality.profile_run import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import duckdb
 
     from loopwright.data.expected import Distribution
-    from loopwright.data.quality.past import Past
     from loopwright.data.quality.profile import ColumnProfile
 
 
@@ -29,9 +28,17 @@ def distances(
     relation: str,
     checks: Sequence[Distribution],
     types: Mapping[str, str],
-    past: Past,
+    reference: Callable[[duckdb.DuckDBPyConnection, str, str | int], str | None],
 ) -> dict[Distribution, float]:
     """Return the distance that each check asks for; each reference is counted once, and so are the rows.
+
+    Args:
+        con: Where the rows are.
+        relation: SQL that may follow FROM.
+        checks: What is asked.
+        types: The relation's columns.
+        reference: Gives the rows of a snapshot a name in a connection and returns "", or returns a profile's text, or
+            None where there is no reference yet, so that nothing differs from it.
 
     Raises:
         ContractError: If a column is unknown, or has no distribution to compare.
@@ -41,19 +48,24 @@ def distances(
         asked = [check for check in checks if check.like == like]
         names = list(dict.fromkeys(check.column for check in asked))
         require_known(names, types, asked[0].label)
-        reference = _reference(con, past, like, names)
-        if reference is None:
+        then = _reference(con, reference, like, names)
+        if then is None:
             continue
         columns = ", ".join(quote_name(name) for name in names)
-        here = measure(con, f"(SELECT {columns} FROM {relation})", "these rows", like=reference, with_pairs=False)
-        found |= {check: _distance(check, reference.column(check.column), here.column(check.column)) for check in asked}
+        here = measure(con, f"(SELECT {columns} FROM {relation})", "these rows", like=then, with_pairs=False)
+        found |= {check: _distance(check, then.column(check.column), here.column(check.column)) for check in asked}
     return {check: found.get(check, 0.0) for check in checks}
 
 
-def _reference(con: duckdb.DuckDBPyConnection, past: Past, like: str | int, names: Sequence[str]) -> Profile | None:
+def _reference(
+    con: duckdb.DuckDBPyConnection,
+    reference: Callable[[duckdb.DuckDBPyConnection, str, str | int], str | None],
+    like: str | int,
+    names: Sequence[str],
+) -> Profile | None:
     """Return the reference's profile; None where it is the snapshot before the first."""
     view = f"reference {like}"
-    text = past.reference(con, view, like)
+    text = reference(con, view, like)
     if text is None:
         return None
     if text:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 from loopwright.core.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
-    from loopwright.data.expected import Volume
+    from loopwright.data.expected import Distribution, Volume
 
 ROBUST = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
 
@@ -29,10 +29,17 @@ class Past(Protocol):
     def accepted(self, last: int) -> Sequence[int]:
         """Return the rows that the last ingests of this dataset brought, those without rows left out."""
 
-    def reference(self, con: duckdb.DuckDBPyConnection, view: str, like: str | int) -> str | None:
-        """Find a reference: give a snapshot's rows a name in a connection, or return the text of a profile.
+    def distances(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        relation: str,
+        checks: Sequence[Distribution],
+        types: Mapping[str, str],
+    ) -> Mapping[Distribution, float]:
+        """Return how far the columns of a relation are from their references.
 
         Raises:
+            ContractError: If a column is unknown, or has no distribution to compare.
             UnknownNameError: If there is no such snapshot.
         """
 
@@ -58,11 +65,18 @@ class Nothing:
         del last
         return ()
 
-    def reference(self, con: duckdb.DuckDBPyConnection, view: str, like: str | int) -> str | None:
+    def distances(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        relation: str,
+        checks: Sequence[Distribution],
+        types: Mapping[str, str],
+    ) -> Mapping[Distribution, float]:
         """Say that there are no snapshots."""
-        del con, view
+        del con, relation, types
         raise ContractError(
-            f"The reference {like!r} cannot be seen from here.", hint="Check within a project: loopwright data check."
+            f"The reference {checks[0].like!r} cannot be seen from here.",
+            hint="Check within a project: loopwright data check.",
         )
 
 

@@ -16,7 +16,6 @@ from loopwright.data.check import Fresh, RowCount
 from loopwright.data.contract import require_known
 from loopwright.data.expected import Distribution, Volume
 from loopwright.data.header import ColumnCount, ColumnNames
-from loopwright.data.quality.likeness import distances
 from loopwright.data.quality.past import unusual_volume
 from loopwright.data.quality.row_set import number_of
 from loopwright.data.quality.rule import literal_sql
@@ -91,9 +90,8 @@ class Whole:
         checks = self._contract.checks
         asked = {check: self._asked(check, relation) for check in checks}
         values = self._computed(relation, asked)
-        far = distances(
-            self._con, relation, [one for one in checks if isinstance(one, Distribution)], self._types, self._past
-        )
+        likened = [one for one in checks if isinstance(one, Distribution)]
+        far = self._past.distances(self._con, relation, likened, self._types) if likened else {}
         results = []
         for index, check in enumerate(checks):
             if isinstance(check, Distribution):
