@@ -16,7 +16,8 @@ gives exactly one output row.
 How it is computed: a row that on arrival is not the latest by event time of what is known of its entity can never be
 taken at any later moment, so it is dropped. What is left is ordered by ``known_at`` and by event time at once, and
 DuckDB's ASOF join finds the last row known by ``t``: one query, no row multiplied. Where all rows are known at their
-event time the first step is skipped.
+event time the first step is skipped. These steps sort keys and times only and find *where* the row of each example
+lies; its values are fetched from there afterwards, which is cheaper than carrying them through the sorts.
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ class JoinView:
     """A table of view rows to be joined.
 
     Attributes:
-        table: Its name in the connection; event time and ``known_at`` are of one timestamp type.
+        table: Its name in the connection, a table and no view; event time and ``known_at`` are of one timestamp type.
         entity: Its key columns.
         on: The examples' columns that they equal, in the same order.
         event_time: The moment a row speaks of.
         known_at: The moment a row was known.
         features: The columns to bring over.
         ttl: How long a row counts, or None.
-        in_order: Whether every row was known at its event time and none shares entity and event time; None to find out.
+        in_order: Whether every row was known at its event time, where no two share entity, event time and moment of
+            knowledge; None to find out both.
     """
 
     table: str
@@ -82,20 +84,37 @@ def point_in_time(
     """
     common: list[str] = []
     joins: list[str] = []
-    chosen = [f"x.{quote_name(name)}" for name in columns]
+    fetched: list[str] = []
+    kept = list(dict.fromkeys([*columns, *([order] if order else [])]))
+    carried = [f"x.{quote_name(name)}" for name in kept]
+    chosen = [f"j.{quote_name(name)}" for name in columns]
     moment = f"x.{quote_name(time)}"
     for position, view in enumerate(views):
-        name = f"v{position}"
-        in_order = rows_in_order(connection, view) if view.in_order is None else view.in_order
-        common.append(f"{name} AS ({latest_known_sql(view, in_order=in_order)})")
+        name, row = f"v{position}", f"__row_{position}__"
+        common.append(f"{name} AS ({_places_sql(connection, view)})")
         pairs = zip(view.on, view.entity, strict=True)
         tests = [f"x.{quote_name(left)} = {name}.{quote_name(right)}" for left, right in pairs]
         tests.append(f"{moment} >= {name}.{quote_name(view.known_at)}")
         joins.append(f"ASOF LEFT JOIN {name} ON {' AND '.join(tests)}")
-        chosen.extend(_alive(name, view, feature, moment) for feature in view.features)
-    text = f"WITH {', '.join(common)} " if common else ""
-    text += f"SELECT {', '.join(chosen)} FROM {quote_name(examples)} AS x {' '.join(joins)}"
-    return text + (f" ORDER BY x.{quote_name(order)}" if order else "")
+        carried.append(f"{_alive(name, view, moment)} AS {row}")
+        fetched.append(f"LEFT JOIN {quote_name(view.table)} AS t{position} ON j.{row} = t{position}.rowid")
+        chosen.extend(f"t{position}.{quote_name(feature)}" for feature in view.features)
+    common.append(f"j AS (SELECT {', '.join(carried)} FROM {quote_name(examples)} AS x {' '.join(joins)})")
+    text = f"WITH {', '.join(common)} SELECT {', '.join(chosen)} FROM j {' '.join(fetched)}"
+    return text + (f" ORDER BY j.{quote_name(order)}" if order else "")
+
+
+def _places_sql(connection: duckdb.DuckDBPyConnection, view: JoinView) -> str:
+    """Return the SELECT of where the rows lie that are ever the latest known: key, event time, known at, row id."""
+    entity = [quote_name(name) for name in view.entity]
+    event, known = quote_name(view.event_time), quote_name(view.known_at)
+    present = " AND ".join(f"{name} IS NOT NULL" for name in (*entity, event, known))
+    listed = ", ".join([*entity, event, known])
+    rows = f"SELECT {listed}, rowid AS __place__ FROM {quote_name(view.table)} WHERE {present}"
+    late = has_late_rows(connection, view) if view.in_order is None else not view.in_order
+    # Their values need sorting only where two rows share entity, event time and moment of knowledge.
+    tied = (view.in_order is None) and first_duplicate(connection, view) is not None
+    return rows if not (late or tied) else _latest_known(rows, view, by_values=tied)
 
 
 def rows_in_order(connection: duckdb.DuckDBPyConnection, view: JoinView) -> bool:
@@ -140,10 +159,15 @@ def latest_known_sql(view: JoinView, *, in_order: bool) -> str:
     features = [quote_name(name) for name in view.features]
     present = " AND ".join(f"{name} IS NOT NULL" for name in (*entity, event, known))
     rows = f"SELECT {', '.join([*entity, event, known, *features])} FROM {quote_name(view.table)} WHERE {present}"
-    if in_order:
-        return rows
-    order = ", ".join(f"{name} NULLS FIRST" for name in (known, event, *features))
-    by = f"PARTITION BY {', '.join(entity)} " if entity else ""
+    return rows if in_order else _latest_known(rows, view, by_values=True)
+
+
+def _latest_known(rows: str, view: JoinView, *, by_values: bool) -> str:
+    """Return a SELECT with only the rows that are ever the latest known of their entity."""
+    event, known = quote_name(view.event_time), quote_name(view.known_at)
+    values = [quote_name(name) for name in view.features] if by_values else []
+    order = ", ".join(f"{name} NULLS FIRST" for name in (known, event, *values))
+    by = f"PARTITION BY {', '.join(map(quote_name, view.entity))} " if view.entity else ""
     window = f"({by}ORDER BY {order} ROWS UNBOUNDED PRECEDING)"
     following = f"lead({known}) OVER ({by}ORDER BY {order})"
     return f"{rows} QUALIFY {event} >= max({event}) OVER {window} AND {following} IS DISTINCT FROM {known}"
@@ -176,10 +200,10 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     return 0 if found is None else int(str(found[0]))
 
 
-def _alive(name: str, view: JoinView, feature: str, moment: str) -> str:
-    value = f"{name}.{quote_name(feature)}"
+def _alive(name: str, view: JoinView, moment: str) -> str:
+    """Return where the row lies that was found, or nothing where it has outlived its ttl."""
     if view.ttl is None:
-        return f"{value} AS {quote_name(feature)}"
+        return f"{name}.__place__"
     micros = view.ttl // _MICROSECOND
     alive = f"{name}.{quote_name(view.event_time)} > {moment} - to_microseconds({micros})"
-    return f"CASE WHEN {alive} THEN {value} END AS {quote_name(feature)}"
+    return f"CASE WHEN {alive} THEN {name}.__place__ END"
