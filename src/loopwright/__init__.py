@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from loopwright.data.sources.frame import frame
     from loopwright.data.sources.http import http
     from loopwright.data.sources.kafka import kafka
+    from loopwright.data.sources.kinesis import kinesis
     from loopwright.data.sources.mongo import mongo
     from loopwright.data.sources.push import push
     from loopwright.data.sources.sql import sql
@@ -80,6 +81,7 @@ _HOMES = {
     "loopwright.data.sources.files": ("files",),
     "loopwright.data.sources.frame": ("frame",),
     "loopwright.data.sources.kafka": ("kafka",),
+    "loopwright.data.sources.kinesis": ("kinesis",),
     "loopwright.data.sources.http": ("http",),
     "loopwright.data.sources.mongo": ("mongo",),
     "loopwright.data.sources.push": ("push",),
@@ -137,6 +139,7 @@ __all__ = [
     "increasing",
     "integer",
     "kafka",
+    "kinesis",
     "kpi",
     "label",
     "latest",

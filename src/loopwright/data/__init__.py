@@ -15,6 +15,7 @@ from loopwright.data.sources.files import files
 from loopwright.data.sources.frame import frame
 from loopwright.data.sources.http import http
 from loopwright.data.sources.kafka import kafka
+from loopwright.data.sources.kinesis import kinesis
 from loopwright.data.sources.mongo import mongo
 from loopwright.data.sources.push import push
 from loopwright.data.sources.sql import sql
@@ -23,6 +24,6 @@ from loopwright.data.sources.stream import events
 # fmt: off
 __all__ = [
     "ColumnRef", "Columns", "Contract", "Dataset", "column", "delta", "events", "expect", "files", "frame", "fresh",
-    "http", "kafka", "mongo", "push", "row_count", "sql", "unique",
+    "http", "kafka", "kinesis", "mongo", "push", "row_count", "sql", "unique",
 ]
 # fmt: on

@@ -10,6 +10,7 @@ from loopwright.data.sources.files_reader import FilesReader
 from loopwright.data.sources.frame_reader import FrameReader
 from loopwright.data.sources.http_reader import HttpReader
 from loopwright.data.sources.kafka_reader import KafkaReader
+from loopwright.data.sources.kinesis_reader import KinesisReader
 from loopwright.data.sources.mongo_reader import MongoReader
 from loopwright.data.sources.push_reader import PushReader
 from loopwright.data.sources.sql_reader import SqlReader
@@ -25,6 +26,7 @@ READERS: dict[str, Reader[Any]] = {
     "files": FilesReader(),
     "frame": FrameReader(),
     "kafka": KafkaReader(),
+    "kinesis": KinesisReader(),
     "http": HttpReader(),
     "mongo": MongoReader(),
     "push": PushReader(),
