@@ -27,6 +27,7 @@ from loopwright.data.ingest.stray import Stray
 from loopwright.data.ingest.text import TextShelf, raw_with_texts
 from loopwright.data.quality.judge import REASONS_TYPE, Judge, Judged
 from loopwright.data.quality.reading import SQL_TYPES
+from loopwright.data.quality.scanning import UnscannableError, scanned
 from loopwright.data.sources.files import FilesSource
 from loopwright.data.sources.plan import Known
 from loopwright.data.sources.unit import INSIDE, ROW, UnreadableUnitError
@@ -34,7 +35,7 @@ from loopwright.data.versions.history import declared_columns
 from loopwright.data.versions.suppression import Suppression
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     import duckdb
@@ -152,7 +153,7 @@ class Judging:
         for unit in plan.units:
             tally = Tally()
             try:
-                rows = self._judge_unit(judge, unit, tally)
+                rows = self._judge_unit(judge, unit, tally, con)
             except UnreadableUnitError as error:
                 if not unit.is_recorded:  # its mark would move past rows that are nowhere
                     raise SourceError(f"{unit.name} cannot be read: {error}. Nothing was stored.") from error
@@ -175,42 +176,43 @@ class Judging:
         identified = self._identify(con, latest_sql, refused)
         return self._finish(con, identified, records, refused, warnings)
 
-    def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally) -> int:
+    def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally, con: duckdb.DuckDBPyConnection) -> int:
+        is_first = True
+        if unit.scan is not None and not (self._payloads or self._text_columns):
+            first = next(iter(unit.batches()), None)
+            if first is not None and first.num_rows:
+                first, is_first = self._named(judge, unit, first, is_first=True), False
+                mark, erased = self._stage.mark(), self._suppression.rows
+                found = Tally()
+                try:
+                    last = self._take(scanned(judge, unit.scan, first, unit.name, con.cursor()), found)
+                except UnscannableError:  # the careful reader says what is wrong with which line
+                    self._stage.rewind(mark)
+                    self._suppression.rows = erased
+                else:
+                    tally.merge(found)
+                    return last + 1
+        return self._take(self._judged(judge, unit, is_first=is_first), tally) + 1
+
+    def _take(self, judged: Iterator[tuple[Judged, int]], tally: Tally) -> int:
+        """Stage judged batches, each of which comes with its last row's number, and return the greatest."""
         last = -1
-        for judged, row in self._judged(judge, unit):
+        for batch, row in judged:
             kept = self._suppression.without(
-                judged, good=self._redaction.good, bad=self._redaction.bad, types=self._stored
+                batch, good=self._redaction.good, bad=self._redaction.bad, types=self._stored
             )
             tally.add(kept.good.num_rows + kept.bad.num_rows, kept)
             self._texts.add(self._redaction.good(kept.good))
             self._drift.look_at(kept.bad)
             self._stage_bad(kept.bad)
             last = max(last, row)
-        return last + 1
+        return last
 
-    def _judged(self, judge: Judge, unit: Unit) -> Iterator[tuple[Judged, int]]:
-        """Judge a unit, batch by batch, each with the number of the last row."""
-        taken = 0
-        if unit.scan is not None and not (self._payloads or self._text_columns):
-            with closing(unit.batches()) as batches:
-                first = next(batches, None)
-            if first is not None and first.num_rows:
-                first = self._named(judge, unit, first, is_first=True)
-                try:
-                    for position, judged in scanned(judge, unit.scan, first, unit.name, self._cursor()):
-                        taken = position
-                        yield judged, taken - 1
-                except UnscannableError:
-                    pass  # the careful reader goes on from there
-                else:
-                    unit.scan.check_unchanged()
-                    return
-        is_first = True
+    def _judged(self, judge: Judge, unit: Unit, *, is_first: bool) -> Iterator[tuple[Judged, int]]:
+        """Judge a unit batch by batch as its reader gives them."""
         for batch in unit.batches():
             batch = self._named(judge, unit, batch, is_first=is_first)  # noqa: PLW2901
-            is_first &= set(batch.column_names) <= {*INSIDE, SOURCE}
-            if taken:
-                batch = batch.filter(pc.greater_equal(batch[ROW], taken))  # noqa: PLW2901
+            is_first &= {*batch.column_names} <= {*INSIDE, SOURCE}
             if batch.num_rows == 0:
                 continue
             batch = store_payloads(batch, self._payloads, self._stores.payloads, measures=self._measures)  # noqa: PLW2901
@@ -218,6 +220,8 @@ class Judging:
 
     def _named(self, judge: Judge, unit: Unit, batch: pa.Table, *, is_first: bool) -> pa.Table:
         """Give a batch its ``_source`` and the columns' known names, and refuse columns that cannot be."""
+        if not unit.is_recorded:
+            batch = self._stray.set_aside(batch)
         batch = self._drift.respelled(unit.name, batch)
         columns = [name for name in batch.column_names if name not in (*INSIDE, SOURCE)]
         given = SOURCE in batch.column_names
@@ -227,6 +231,7 @@ class Judging:
             batch = batch.append_column(SOURCE, pa.repeat(pa.scalar(unit.name), batch.num_rows))
         self._check_names(judge, columns)
         if columns and is_first:
+            self._headers.append(columns)
             self._check_columns(judge, unit, columns)
         return batch
 

@@ -80,6 +80,22 @@ class Stage:
         """Leave out good rows, by their positions."""
         self._dropped = positions
 
+    def mark(self) -> tuple[int, dict[str, list[str]]]:
+        """Remember what is there, and keep what comes apart from it, on disk."""
+        if not self.is_on_disk:
+            self._spill()
+        self.close()
+        return self._position, {kind: list(parts) for kind, parts in self._parts.items()}
+
+    def rewind(self, mark: tuple[int, dict[str, list[str]]]) -> None:
+        """Forget what came since a mark."""
+        self.close()
+        self._position, kept = mark
+        for kind, parts in self._parts.items():
+            for name in parts[len(kept[kind]) :]:
+                (self.folder / name).unlink(missing_ok=True)
+        self._parts = {kind: list(parts) for kind, parts in kept.items()}
+
     def has(self, kind: str) -> bool:
         """Tell whether there are ``good`` or ``bad`` rows."""
         return bool(self._kept[kind] or self._parts[kind])
@@ -163,8 +179,11 @@ class Stage:
             return
         self._kept[kind].append(rows)
         self._size += rows.nbytes
-        if self._size <= IN_MEMORY_BYTES:
-            return
+        if self._size > IN_MEMORY_BYTES:
+            self._spill()
+
+    def _spill(self) -> None:
+        """Move what is in memory into files, where what comes goes too."""
         self.is_on_disk = True
         with _space(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from loopwright.data.contract import require_known
 from loopwright.data.quality.inference import inferred_types
 from loopwright.data.quality.reading import (
     SQL_TYPES,
+    missing_sql,
     null_where_missing,
     plain,
     present_sql,
@@ -134,19 +135,17 @@ class Judge:
         self._con.register("raw", rows)
         return self._split(good, rows, self._flags(query, names, kinds, rules), rules)
 
-    def streaming_query(
-        self, first: pa.Table, relation: str, *, has_underscores: bool = True
-    ) -> tuple[list[str], str]:
+    def streaming_query(self, first: pa.Table, relation: str, *, has_underscores: bool = True) -> tuple[list[str], str]:
         """Write the query that judges a relation of texts as :meth:`judge` does a batch, leaving doubts to it.
 
         Args:
             first: The first rows, from which types are inferred.
-            relation: A SELECT of the same columns, and of ``__unclear``, which is handed on.
+            relation: A SELECT of the same columns.
             has_underscores: Whether there may be any in the texts.
 
         Returns:
-            The columns, and a query that gives them in their types, ``__suspect``, a list of their texts as ``__texts``
-            where they are suspect, and ``__unclear``.
+            The columns, and a query that gives them in their types, ``__suspect``, and a list of their texts as
+            ``__texts`` where they are suspect.
         """
         batch = plain(first)
         raw_names = [name for name in batch.column_names if not name.startswith("__") and name not in CARRIED]
@@ -156,7 +155,7 @@ class Judge:
         columns = {name: self._declared(name) for name in names}
         kinds = dict.fromkeys(names, pa.string())
         self._rules(columns, kinds, set())  # which says what an expression cannot be computed from
-        inner, outer, doubts = ["__unclear"], ["__unclear"], [self._suspect(columns, kinds, set(), is_quick=True)]
+        inner, outer, doubts = [], [], [self._suspect(columns, kinds, set(), is_quick=True)]
         for index, name in enumerate(names):
             raw, target = f"__raw_{index}", self._target(name)
             inner.append(f"{f'raw.{quote_name(name)}' if name in raw_names else 'NULL::VARCHAR'} AS {raw}")
@@ -170,13 +169,13 @@ class Judge:
             outer += [raw, f"{quick[0]} AS {quote_name(name)}"]
             if quick[1] != "false":
                 doubts.append(quick[1].replace(quick[0], quote_name(name)))
-        packed = ", ".join(f"__raw_{index}" for index in range(len(raw_names)))
+        texts = ", ".join(f"__raw_{index}" for index in range(len(raw_names)))
         listed = ", ".join(map(quote_name, names))
-        return names, (
-            f"SELECT {listed}, coalesce({' OR '.join(doubts)}, false) AS __suspect, "
-            f"CASE WHEN __suspect THEN [{packed}] END AS __texts, __unclear FROM "
-            f"(SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM ({relation}) AS raw))"
-        )
+        values = f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM ({relation}) AS raw)"
+        # DuckDB computes an expression that is named and used in one SELECT twice, so the doubts are a SELECT inside.
+        doubted = f"SELECT *, coalesce({' OR '.join(doubts)}, false) AS __suspect FROM ({values})"
+        packed = f"CASE WHEN __suspect THEN [{texts}] END AS __texts"
+        return names, f"SELECT {listed}, __suspect, {packed} FROM ({doubted})"
 
     def _declared(self, name: str) -> Column:
         known = self._contract.column(name)

@@ -127,6 +127,31 @@ def reading_sql(value: str, kind: pa.DataType, target: str, name: str) -> Readin
     return Reading(f"TRY_CAST({value} AS {target})")
 
 
+def quick_sql(value: str, target: str, *, has_underscores: bool) -> tuple[str, str] | None:
+    """Return SQL that reads a text as :func:`reading_sql` does, and SQL that is true where it might not.
+
+    Where the first is null, the text is missing or has to be read carefully. None where there is no quicker way.
+    """
+    doubt = f" OR contains({value}, '_')" if has_underscores else ""
+    if target == "BIGINT":
+        whole = f"TRY_CAST({value} AS BIGINT)"
+        return whole, f"{whole}::DOUBLE <> TRY_CAST({value} AS DOUBLE){doubt}"
+    if target == "DOUBLE":
+        number = f"TRY_CAST({value} AS DOUBLE)"
+        return number, f"NOT isfinite({number}){doubt}"
+    if target == "BOOLEAN":
+        return f"TRY_CAST({value} AS BOOLEAN)", "false"
+    if target == SQL_TYPES["timestamp"]:
+        moment = f"TRY_CAST({value} AS TIMESTAMPTZ)"
+        return moment, f"NOT isfinite({moment})"
+    return (value, "false") if target == "VARCHAR" else None
+
+
+def missing_sql(value: str) -> str:
+    """Return the SQL that tells whether a text stands for a missing value, for types other than text."""
+    return f"lower(trim({value})) IN {_MISSING}"
+
+
 def _as(value: str, target: str) -> str:
     return value if target == "BIGINT" else f"TRY_CAST({value} AS {target})"
 

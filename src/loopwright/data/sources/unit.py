@@ -17,6 +17,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from loopwright.data.sources.csv_scan import CsvScan
+
 ROW = "_source_row"
 DEFECT = "__defect"
 TEXT = "__text"
@@ -43,6 +45,7 @@ class Unit:
         is_recorded: Whether the unit goes on record by its name, so that it is not read again. A unit that is not names
             the source of each row itself (:data:`SOURCE`), and its plan says what to remember.
         is_text: Whether all values are text, so that types are inferred and blanks mean missing.
+        scan: How DuckDB may read the content by itself, where it may.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Unit:
     is_text: bool = False
     has_header: bool = True
     is_recorded: bool = True
+    scan: CsvScan | None = None
 
 
 class UnreadableUnitError(Exception):
