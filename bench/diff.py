@@ -12,8 +12,8 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from deltalake import write_deltalake
 
 from loopwright.core.storage.columns import duck_type
@@ -23,6 +23,9 @@ from loopwright.core.storage.tables import TableStore
 from loopwright.data.versions.diff import diff_snapshots
 from loopwright.data.versions.history import latest_rows
 from loopwright.data.versions.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TABLE = "datasets/d"
 COLUMNS = (
@@ -38,7 +41,7 @@ def rows(con: object, start: int, end: int, day: int) -> pa.Table:
     return to_arrow(con.sql(COLUMNS.format(start=start, end=end, day=day)))  # type: ignore[attr-defined]
 
 
-def snapshot(tables: TableStore, version: int, count: int, *, upsert: bool) -> Snapshot:
+def snapshot(version: int, count: int, *, upsert: bool) -> Snapshot:
     return Snapshot("d", version, count, "", datetime(2026, 1, 1, tzinfo=UTC), "", ("id",) if upsert else ())
 
 
@@ -89,14 +92,14 @@ def main() -> None:
         cases = [
             (
                 "append of 10,000 rows",
-                snapshot(tables, 1, count, upsert=False),
-                snapshot(tables, 2, count, upsert=False),
+                snapshot(1, count, upsert=False),
+                snapshot(2, count, upsert=False),
             ),
-            ("upsert of 1 %", snapshot(tables, 2, count, upsert=False), snapshot(tables, 3, count, upsert=True)),
+            ("upsert of 1 %", snapshot(2, count, upsert=False), snapshot(3, count, upsert=True)),
             (
                 "full rewrite, 1 % changed",
-                snapshot(tables, 2, count, upsert=False),
-                snapshot(tables, 4, count, upsert=False),
+                snapshot(2, count, upsert=False),
+                snapshot(4, count, upsert=False),
             ),
         ]
         print(f"{count:,} rows x 12 columns; processor s (wall s)")

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loopwright.core.clock import ManualClock
-from loopwright.core.storage.blobs import BlobStore
 from loopwright.core.storage.facts import Facts
+from loopwright.core.storage.trash import Trash
 from loopwright.loop.collect import Collector
 from loopwright.workspace import Workspace
 
@@ -34,7 +34,7 @@ def main() -> None:
 
         return wrapped
 
-    BlobStore.delete = counted(BlobStore.delete)
+    Trash._move = counted(Trash._move)
     clock = ManualClock(datetime.now(UTC) + YEARS)
     with Workspace.open(Path(sys.argv[1]), clock=clock) as workspace:
         collector = Collector(workspace, timedelta(days=30))

@@ -37,6 +37,11 @@ _KEYS = {
     ("access", "token"): "access_token",
     ("training", "memory"): "training_memory",
     ("training", "time"): "training_time",
+    ("retention", "keep"): "retention_keep",
+    ("retention", "quarantine"): "retention_quarantine",
+    ("retention", "predictions"): "retention_predictions",
+    ("retention", "restore"): "retention_restore",
+    ("retention", "datasets"): "retention_datasets",
 }
 _NAMED = "sources"  # a section of names that the project chooses: connections and secrets
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -77,6 +82,11 @@ class Settings(BaseModel):
     access_token: str | None = None
     training_memory: str = "8GB"
     training_time: str = "6h"
+    retention_keep: str | None = None
+    retention_quarantine: str | None = None
+    retention_predictions: str | None = None
+    retention_restore: str | None = None
+    retention_datasets: dict[str, str] = Field(default_factory=dict)
     sources: dict[str, str] = Field(default_factory=dict, repr=False)
 
     @property

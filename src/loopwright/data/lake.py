@@ -39,13 +39,13 @@ from loopwright.data.versions.erase import Eraser
 from loopwright.data.versions.erasure import Erasure, erasures_on_record
 from loopwright.data.versions.history import History, declared_columns, latest_rows
 from loopwright.data.versions.hold import Holds
-from loopwright.data.versions.retention import Collectable, Retention
+from loopwright.data.versions.retention import Retention
 from loopwright.data.versions.snapshot import IngestReport, RowOrigin, Snapshot
 from loopwright.data.versions.tag import Tag, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from pathlib import Path
 
     import duckdb
@@ -283,13 +283,10 @@ class Lake:
         """Return the replays of a dataset's quarantine, the newest first."""
         return replays(self._stores, name)
 
-    def collectable(self, keep: timedelta) -> list[Collectable]:
-        """Return what a garbage collection could remove; see :mod:`loopwright.data.versions.retention`."""
-        return Retention(self._stores, self._history).collectable(keep)
-
-    def collect(self, keep: timedelta) -> list[Collectable]:
-        """Remove what :meth:`collectable` finds, and return it. Nothing that a snapshot in use needs goes."""
-        return Retention(self._stores, self._history).collect(keep)
+    @property
+    def retention(self) -> Retention:
+        """What nothing needs any more; see :mod:`loopwright.data.versions.retention`."""
+        return Retention(self._stores, self._history)
 
     def row(self, name: str, key_column: str, key: object, *, version: int | None = None) -> RowOrigin | None:
         """Find a row by a column's value, and say which file it came from, when, and by which ingest.

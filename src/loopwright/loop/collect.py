@@ -1,14 +1,15 @@
 """Garbage collection across the rooms: what could go, how many bytes it is, and taking it away.
 
-Only what nothing needs is found: no version that is not archived, no alias, open release, unfinished turn or lineage of
-a kept version loses a byte. Facts are changed before bytes go, and each thing goes by itself, so a collection that is
-killed leaves less garbage and a whole store. What cannot be decided is left alone, and said.
+Only what nothing needs is found: no version that is not archived, no alias, open release, unfinished turn, tag, hold or
+lineage of a kept version loses a byte. What goes, goes to the trash (:mod:`loopwright.core.storage.trash`) and can be
+brought back for as long as the policy says; a later collection empties it. Facts are changed before bytes go, and each
+thing goes by itself, so a collection that is killed leaves less garbage and a whole store. What cannot be decided is
+left alone, and said.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -16,12 +17,16 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 
 from loopwright.core.storage.location import Location
-from loopwright.core.storage.payloads import INDEX
+from loopwright.core.storage.trash import Trash
 from loopwright.data.ingest.lock import dataset_lock
+from loopwright.data.versions.erase import Eraser
+from loopwright.data.versions.policy import RetentionPolicy
 from loopwright.features.training_set import folder_of, training_sets
+from loopwright.loop.dead_payloads import dead_payloads, take_payloads
 from loopwright.loop.live_views import unneeded_online
 from loopwright.loop.lock import is_turning, turn_lock
 from loopwright.loop.needed import Needed
+from loopwright.loop.served_tables import served_tables, watched_versions
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.loop.turn_log import turn_steps
 from loopwright.serving.compactor import PredictionTable, predictions_table
@@ -52,12 +57,14 @@ class Garbage:
         name: Which one.
         size_bytes: What it takes; None where only removing it would tell.
         items: The blobs, files or rows that it is.
+        why: Why it may go.
     """
 
     kind: Kind
     name: str
     size_bytes: int | None
     items: int
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,14 @@ class Collection:
         removed: Whether it was taken away.
         found: What could go, or went.
         left_alone: What could not be decided, in sentences.
+        id: By which what went can be brought back; empty where nothing went.
     """
 
     keep: timedelta
     removed: bool
     found: tuple[Garbage, ...]
     left_alone: tuple[str, ...]
+    id: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -89,6 +98,7 @@ class Collection:
             "size_bytes": self.size_bytes,
             "found": [vars(one) for one in self.found],
             "left_alone": list(self.left_alone),
+            "id": self.id,
         }
 
 
@@ -97,15 +107,19 @@ class Collector:
 
     Args:
         workspace: The rooms.
-        keep: How long everything is kept at least.
+        keep: How long everything is kept at least, in place of what the settings say.
+        restore: How long what goes can be brought back, in place of what the settings say.
     """
 
-    def __init__(self, workspace: Workspace, keep: timedelta) -> None:
+    def __init__(self, workspace: Workspace, keep: timedelta | None = None, restore: timedelta | None = None) -> None:
         self._workspace = workspace
         self._stores = workspace.stores
-        self._keep = keep
-        self._before = self._stores.clock.now() - keep
+        self._policy = RetentionPolicy.of(self._stores.settings, keep=keep, restore=restore)
+        self._keep = self._policy.keep
+        self._before = self._stores.clock.now() - self._keep
         self._removing = False
+        self._trash = Trash(self._stores)
+        self._id = ""
 
     def look(self) -> Collection:
         """Say what could go; changes nothing."""
@@ -121,11 +135,17 @@ class Collector:
             held.enter_context(turn_lock(self._stores.local / TURN_LOCK))
             for name in self._workspace.data.names():
                 held.enter_context(dataset_lock(self._stores.local / "locks", name, wait=False))
+            for name in self._workspace.data.names():
+                Eraser(self._stores, name).complete()
             self._removing = True
-            return self._run()
+            self._id = self._trash.begin(restore_window=self._policy.restore)
+            made = self._run()
+            if not any(one.kind not in {"trash", "log segment"} for one in made.found):
+                self._trash.empty(self._id)
+            return made
 
     def _run(self) -> Collection:
-        found: list[Garbage] = []
+        found: list[Garbage] = [*self._emptied()]
         left = self._undecided()
         turning = not self._removing and is_turning(self._stores.local / TURN_LOCK)
         if turning:
@@ -137,13 +157,20 @@ class Collector:
             found += self._versions(needed)
             found += self._training_sets(needed)
             found += self._unnamed(needed)
+            found += self._payloads()
         if not turning:
             found += self._tables()
             found += self._copies()
             found += self._run_folders()
             found += self._online_views()
         found += self._segments()
-        return Collection(self._keep, self._removing, tuple(found), tuple(left))
+        return Collection(self._keep, self._removing, tuple(found), tuple(left), self._id)
+
+    def _emptied(self) -> Iterator[Garbage]:
+        for one in self._trash.over():
+            if self._removing:
+                self._trash.empty(one.id)
+            yield Garbage("trash", one.id, one.size_bytes, one.items, "its time to be restored is over")
 
     def _online_views(self) -> Iterator[Garbage]:
         online = self._workspace.features.online
@@ -164,11 +191,6 @@ class Collector:
                 f"Blobs in {self._stores.settings.store_url}: other machines may be turning on the same stores, and a "
                 "turn's lock is one machine's."
             )
-        if self._stores.tables.exists(INDEX):
-            left.append("Packed images, audio and text: snapshots and logs refer to single ones, so all are kept.")
-        served = [name for name in self._stores.tables.tables() if name.startswith(("predictions/", "outcomes/"))]
-        if served:
-            left.append(f"{', '.join(served)}: the monitor reads them by version, so old versions stay readable.")
         torn = sorted((self._stores.local / "predictions").glob("*/*.torn"))
         if torn:
             left.append(
@@ -184,46 +206,59 @@ class Collector:
                 continue
             if self._removing:
                 self._forget_steps(version.run_id)
-                self._delete(blobs)
-            yield Garbage("archived version", version.id, sum(blobs.values()), len(blobs))
+                self._take(blobs, "archived version", version.id)
+            why = "archived, and no alias, release or turn holds it"
+            yield Garbage("archived version", version.id, sum(blobs.values()), len(blobs), why)
 
     def _training_sets(self, needed: Needed) -> Iterator[Garbage]:
         for record in needed.gone_training_sets:
             blobs = {d: self._stores.blobs.size(d) for d in self._there(needed.training_set_blobs(record))}
             folder = folder_of(self._stores, record.digest)
             size = sum(blobs.values()) + _size_of(folder)
+            name = f"{record.name} {record.digest[:12]}"
             if self._removing:
-                with self._stores.facts.write() as connection:
-                    connection.execute(sa.delete(training_sets).where(training_sets.c.digest == record.digest))
-                self._delete(blobs)
-                shutil.rmtree(folder, ignore_errors=True)
-            yield Garbage("training set", f"{record.name} {record.digest[:12]}", size, len(blobs))
+                this = training_sets.c.digest == record.digest
+                self._trash.take_row(self._id, training_sets, this, kind="training set", name=record.digest)
+                self._take(blobs, "training set", name)
+                self._trash.take_path(self._id, folder, _size_of(folder), kind="training set")
+            yield Garbage("training set", name, size, len(blobs), "no kept version or running turn was made of it")
 
     def _unnamed(self, needed: Needed) -> Iterator[Garbage]:
         before = min(self._before, self._stores.clock.now() - LEAST_AGE)
         named = needed.named()
-        old = [blob for blob in self._stores.blobs.listed() if blob.modified_at < before and blob.digest not in named]
+        old = {
+            blob.digest: blob.size_bytes
+            for blob in self._stores.blobs.listed()
+            if blob.modified_at < before and blob.digest not in named
+        }
         if old:
             if self._removing:
-                self._delete([blob.digest for blob in old])
-            size = sum(blob.size_bytes for blob in old)
-            yield Garbage("unnamed blob", "blobs that no fact names", size, len(old))
+                self._take(old, "unnamed blob", "blobs that no fact names")
+            yield Garbage("unnamed blob", "blobs that no fact names", sum(old.values()), len(old), "nothing names them")
 
     def _tables(self) -> Iterator[Garbage]:
-        lake = self._workspace.data
-        found = lake.collectable(self._keep)
-        sizes = {one.table: self._table_bytes(one.table, one.files) for one in found}
-        if self._removing:
-            lake.collect(self._keep)
-        for one in found:
+        retention = self._workspace.data.retention
+        quarantine = f"_arrived_at < '{(self._stores.clock.now() - self._policy.quarantine).isoformat()}'"
+        found = [
+            (one, quarantine, "quarantined rows")
+            for one in retention.collectable(self._policy, also=watched_versions(self._stores))
+        ]
+        found += [(one, condition, "predictions") for one, condition in served_tables(self._stores, self._policy)]
+        for one, condition, kind in found:
+            if self._removing:
+                retention.take(one, self._trash, self._id, condition)
             if one.files:
-                yield Garbage("table files", one.table, sizes[one.table], len(one.files))
+                lost = f"; versions {_ranges(one.snapshots)} go with them" if one.snapshots else ""
+                yield Garbage("table files", one.table, one.size_bytes, len(one.files), one.why + lost)
             if one.rows:
-                yield Garbage("quarantined rows", one.table, None, one.rows)
+                yield Garbage(kind, one.table, None, one.rows, "older than the policy keeps")  # type: ignore[arg-type]
 
-    def _table_bytes(self, table: str, files: tuple[str, ...]) -> int | None:
-        folder = self._stores.tables.location.child(table).folder
-        return None if folder is None else sum(_size_of(folder / name) for name in files)
+    def _payloads(self) -> Iterator[Garbage]:
+        found = dead_payloads(self._stores, before=min(self._before, self._stores.clock.now() - LEAST_AGE))
+        for shard in found:
+            yield Garbage("payloads", shard.digest, shard.dead_bytes, len(shard.dead), "no row of any version has them")
+        if found and self._removing:
+            take_payloads(self._stores, self._trash, self._id, found)
 
     def _run_folders(self) -> Iterator[Garbage]:
         if self._is_training():
@@ -261,15 +296,15 @@ class Collector:
     def _local(self, kind: Kind, path: Path) -> Garbage:
         made = Garbage(kind, str(path.relative_to(self._stores.local)), _size_of(path), 1)
         if self._removing:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            self._trash.take_path(self._id, path, made.size_bytes or 0, kind=kind)
         return made
 
     def _there(self, digests: set[str]) -> list[str]:
         return sorted(digest for digest in digests if self._stores.blobs.exists(digest))
 
-    def _delete(self, digests: Iterator[str] | dict[str, int] | list[str]) -> None:
-        for digest in digests:
-            self._stores.blobs.delete(digest)
+    def _take(self, sizes: dict[str, int], kind: Kind, name: str) -> None:
+        paths = {f"blobs/{digest[:2]}/{digest[2:]}": size for digest, size in sizes.items()}
+        self._trash.take_objects(self._id, paths, kind=kind, name=name)
 
     def _forget_steps(self, run_id: str) -> None:
         """Let no later turn take a finished training for one whose model file is there."""
@@ -287,6 +322,10 @@ class Collector:
     def _is_old(self, path: Path) -> bool:
         before = min(self._before, self._stores.clock.now() - LEAST_AGE)
         return datetime.fromtimestamp(path.stat().st_mtime, UTC) < before
+
+
+def _ranges(versions: tuple[int, ...]) -> str:
+    return str(versions[0]) if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
 
 
 def _size_of(path: Path) -> int:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopwright.core.errors import UnknownNameError, UsageError
-from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import connect, to_arrow
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
@@ -96,18 +95,3 @@ def test_reports_and_lineage_are_on_record(lake: Lake, stores: Stores, clock: Ma
     assert (oldest.rows_accepted, oldest.rows_quarantined, oldest.reasons) == (2, 1, {"type(id)": 1})
     assert newest.snapshot == lake.snapshot("items")
     assert {edge.source.kind for edge in stores.lineage.ancestors(lake.snapshot("items").ref)} == {"dataset", "ingest"}
-
-
-def test_collection_spares_what_is_in_use(lake: Lake, stores: Stores, clock: ManualClock) -> None:
-    fill(lake, clock)
-    first = lake.snapshot("items", version=1)
-    stores.lineage.link(first.ref, Ref("training_set", "t"), "made")
-    stores.tables.compact("datasets/items")
-    assert lake.collectable(timedelta(days=5)) == []
-    found = lake.collectable(timedelta(hours=30))
-    assert [(one.table, one.rows) for one in found] == [("quarantine/items", 1)]
-    assert lake.quarantine("items").rows == 1
-    lake.collect(timedelta(hours=30))
-    assert lake.quarantine("items").rows == 0
-    assert lake.read(first)["id"].to_pylist() == [1, 2]
-    assert lake.read(lake.snapshot("items"))["id"].to_pylist()

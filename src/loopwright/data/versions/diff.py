@@ -126,11 +126,10 @@ class Comparison:
                     f'SELECT * FROM "same files" SEMI JOIN touched USING ({self._names}))'
                 )
                 con.execute(f"CREATE TEMP TABLE {view} AS {latest_rows(every, self._key)}")
-            same = f'(SELECT * FROM "same files" ANTI JOIN touched USING ({self._names}))'
-            con.execute(f"CREATE TEMP VIEW same AS {latest_rows(same, self._key)}")
         else:
-            for view in ("came", "gone", "same"):
+            for view in ("came", "gone"):
                 con.execute(f'CREATE TEMP VIEW {view} AS SELECT * FROM "{view} files"')
+        self._is_latest = latest and bool(self._key)
 
     def rows(self) -> tuple[int, int, int | None]:
         """Return how many rows were added, removed and changed."""
@@ -153,16 +152,17 @@ class Comparison:
 
     def by_column(self, changed: int) -> dict[str, int]:
         """Return how many of the changed rows have another value in each column."""
+        if not self._key:
+            return {}
+        share = -(-changed // _COUNTED_KEYS) or 1
+        self._pick(share)
         if not changed or not self._others:
             return dict.fromkeys(self._others, 0)
-        share = -(-changed // _COUNTED_KEYS)
-        some = f" AND hash({self._names}) % {share} = 0" if share > 1 else ""
         counts = ", ".join(
-            f"count(*) FILTER (o.{quote_name(name)} IS DISTINCT FROM n.{quote_name(name)})" for name in self._others
+            f"count(*) FILTER (__o.{quote_name(name)} IS DISTINCT FROM __n.{quote_name(name)})" for name in self._others
         )
         row = self._con.execute(
-            f"SELECT {counts} FROM (SELECT {self._names} FROM differing WHERE kind = 'changed'{some}) "
-            f"JOIN gone AS o USING ({self._names}) JOIN came AS n USING ({self._names})"
+            f"SELECT {counts} FROM before AS __o JOIN after AS __n USING ({self._names})"
         ).fetchall()[0]
         return {name: min(changed, int(count) * share) for name, count in zip(self._others, row, strict=True)}
 
@@ -171,25 +171,43 @@ class Comparison:
         if not self._key:
             return ()
         found = []
-        for kind, sides in (("added", ("came",)), ("removed", ("gone",)), ("changed", ("gone", "came"))):
-            keys = (
-                f"(SELECT {self._names} FROM differing WHERE kind = '{kind}' ORDER BY {self._names} LIMIT {_EXAMPLES})"
+        for kind in ("added", "removed", "changed"):
+            rows = to_arrow(
+                self._con.sql(
+                    f"SELECT __o, __n, {self._names} FROM (SELECT {self._names} FROM picked WHERE kind = '{kind}' "
+                    f"ORDER BY {self._names} LIMIT {_EXAMPLES}) AS __k LEFT JOIN before AS __o USING ({self._names}) "
+                    f"LEFT JOIN after AS __n USING ({self._names}) ORDER BY {self._names}"
+                )
             )
-            rows = [
-                to_arrow(self._con.sql(f"SELECT * FROM {side} SEMI JOIN {keys} USING ({self._names})"))
-                .select(self._columns)
-                .sort_by([(name, "ascending") for name in self._key])
-                .to_pylist()
-                for side in sides
-            ]
-            before = rows[0] if "gone" in sides else [{}] * len(rows[0])
-            after = rows[-1] if "came" in sides else [{}] * len(rows[0])
-            found += [self._example(kind, old, new) for old, new in zip(before, after, strict=True)]
+            sides = {"added": ("__n",), "removed": ("__o",), "changed": ("__o", "__n")}[kind]
+            for row in rows.to_pylist():
+                old, new = (row[side] if side in sides else {} for side in ("__o", "__n"))
+                found.append(self._example(kind, old, new))
         return tuple(found)
 
+    def _pick(self, share: int) -> None:
+        """Take out the rows that are looked at in full: changed ones, or a share of them, and a few of the others."""
+        some = f" AND hash({self._names}) % {share} = 0" if share > 1 else ""
+        first = " UNION ALL ".join(
+            f"(FROM differing WHERE kind = '{kind}' ORDER BY {self._names} LIMIT {_EXAMPLES})"
+            for kind in ("added", "removed")
+        )
+        self._con.execute(f"CREATE TEMP TABLE picked AS FROM differing WHERE kind = 'changed'{some} UNION ALL {first}")
+        for made, side in (("before", "gone"), ("after", "came")):
+            listed = ", ".join(quote_name(name) for name in self._columns)
+            self._con.execute(
+                f"CREATE TEMP TABLE {made} AS SELECT {listed} FROM {side} SEMI JOIN picked USING ({self._names})"
+            )
+
     def distributions(self, sample_rows: int, rows: int) -> Distributions:
-        """Sample both snapshots, about so many rows of each, by a hash of where the rows came from."""
-        return Distributions(self._con, self._columns, share=max(1, rows // max(1, sample_rows)))
+        """Sample both snapshots, about so many rows of each: the same keys of both, each time."""
+        share = max(1, rows // max(1, sample_rows))
+        some = f" WHERE hash({self._names or '_source_row'}) % {share} = 0" if share > 1 else ""
+        same = f'SELECT * FROM "same files"{some}'
+        if self._is_latest:
+            same = latest_rows(f"(SELECT * FROM ({same}) ANTI JOIN touched USING ({self._names}))", self._key)
+        parts = {"same": same} | {part: f"SELECT * FROM {part}{some}" for part in ("gone", "came")}
+        return Distributions(self._con, self._columns, parts)
 
     def compared(self) -> int:
         """Return how many rows of both snapshots were compared."""

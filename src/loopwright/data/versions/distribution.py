@@ -14,7 +14,7 @@ from loopwright.core.statistics.distance import js_distance, psi
 from loopwright.core.storage.duck import quote_name, to_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
@@ -42,19 +42,19 @@ class ColumnSummary:
 
 
 class Distributions:
-    """Both snapshots' columns, sampled from the views ``same``, ``gone`` and ``came`` of a connection.
+    """Both snapshots' columns.
 
     Args:
-        con: The connection.
+        con: A connection.
         columns: The columns.
-        share: One row of so many is taken, by a hash of its source and its place there: the same rows each time.
+        parts: The rows, or a sample of them, that both have (``same``), only the older (``gone``) and only the newer
+            (``came``): SQL that ``con`` can run.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, columns: Sequence[str], *, share: int) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, columns: Sequence[str], parts: Mapping[str, str]) -> None:
         listed = ", ".join(quote_name(name) for name in columns) or "1"
-        some = f" WHERE hash(_source, _source_row) % {share} = 0" if share > 1 else ""
-        parts = [f"SELECT {listed}, '{part}' AS __part FROM {part}{some}" for part in ("same", "gone", "came")]
-        table = to_arrow(con.sql(" UNION ALL ".join(parts)))
+        every = [f"SELECT {listed}, '{part}' AS __part FROM ({rows})" for part, rows in parts.items()]
+        table = to_arrow(con.sql(" UNION ALL ".join(every)))
         part = table["__part"]
         self._before = table.filter(pc.not_equal(part, "came"))
         self._after = table.filter(pc.not_equal(part, "gone"))

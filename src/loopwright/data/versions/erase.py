@@ -27,6 +27,7 @@ from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import connect, quote_name
 from loopwright.core.storage.payload_refs import REF_PATTERN, referred
 from loopwright.core.storage.table_purge import TablePurge
+from loopwright.core.storage.trash import Trash
 from loopwright.data.ingest.records import ingests
 from loopwright.data.ingest.text import text_ref
 from loopwright.data.versions.erasure import (
@@ -138,6 +139,8 @@ class Eraser:
             if self._stores.tables.exists(self._quarantine):
                 self._purge(con, self._quarantine, self._raw_condition(row), plan.quarantine_files, scratch)
             self._on_stage("quarantined")
+            below = [f"tables/{self._table}/", f"tables/{self._quarantine}/"]
+            Trash(self._stores).forget([*below, *(f"blobs/{name[:2]}/{name[2:]}" for name in plan.shards)])
             dropped = self._drop_payloads(con, plan, scratch)
             self._on_stage("payloads")
         self._record(row, plan, dropped)
