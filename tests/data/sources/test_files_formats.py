@@ -73,7 +73,7 @@ def taken(lake: Lake, folder: Path, extension: str, content: bytes, contract: li
     return table.drop_columns([one for one in table.column_names if one.startswith("_")])
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_rows, min_size=1, max_size=8))
 def test_random_tables_come_in_as_they_were_written(lake: Lake, tmp_path: Path, rows: list[dict[str, object]]) -> None:
     table = pa.Table.from_pylist(rows, schema=pa.schema(TYPES))
@@ -92,13 +92,12 @@ def test_formats_with_types_need_no_contract(lake: Lake, tmp_path: Path, rows: l
         assert found.equals(table), extension
 
 
-@pytest.mark.parametrize("extension", [*WRITERS, *PACKED])
-def test_many_rows_keep_their_order(extension: str, lake: Lake, tmp_path: Path) -> None:
-    count = 70_000 if extension in {"parquet", "arrow"} else 3_000
-    table = pa.table({"id": range(count), "s": [None if i % 7 == 0 else f'"{i}",\n' for i in range(count)]})
-    write = {**WRITERS, **PACKED}[extension]
-    found = taken(lake, tmp_path, extension, write(table), [column("id", "int"), column("s", "string", required=False)])
-    assert found.equals(table)
+def test_many_rows_keep_their_order(lake: Lake, tmp_path: Path) -> None:
+    contract = [column("id", "int"), column("s", "string", required=False)]
+    for extension, write in {**WRITERS, **PACKED}.items():
+        count = 70_000 if extension == "parquet" else 2_000
+        table = pa.table({"id": range(count), "s": [None if i % 7 == 0 else f'"{i}",\n' for i in range(count)]})
+        assert taken(lake, tmp_path, extension, write(table), contract).equals(table), extension
 
 
 def test_real_tables_in_every_format(lake: Lake, tmp_path: Path, shared_data: Path) -> None:
