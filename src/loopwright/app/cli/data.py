@@ -11,8 +11,10 @@ from rich.markup import escape
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.data_check import check
 from loopwright.app.cli.data_import import import_contract
+from loopwright.app.cli.data_quality import infer_contract, leakage, profile
 from loopwright.app.cli.data_rows import show_rows
 from loopwright.app.cli.project import opened
+from loopwright.app.cli.quarantine import app as quarantine
 from loopwright.core.durations import format_duration
 from loopwright.core.errors import UnknownNameError
 from loopwright.loop.project import Loop
@@ -22,6 +24,10 @@ _NAME = typer.Argument(help="The dataset.")
 app.command("rows")(show_rows)
 app.command("check")(check)
 app.command("import-contract")(import_contract)
+app.command("infer")(infer_contract)
+app.command("profile")(profile)
+app.command("leakage")(leakage)
+app.add_typer(quarantine, name="quarantine")
 
 
 @app.command("list")
@@ -120,31 +126,6 @@ def diff(
     for title, names in (("columns added", found.columns_added), ("columns removed", found.columns_removed)):
         if names:
             console.print(f"{title}: {', '.join(names)}")
-
-
-@app.command()
-def quarantine(
-    name: Annotated[str, _NAME],
-    limit: Annotated[int, typer.Option(help="How many rows.")] = 20,
-    project: Annotated[Path, PROJECT_OPTION] = Path(),
-    as_json: Annotated[bool, JSON_OPTION] = False,
-) -> None:
-    """Show rows that were kept out: the reason of each, the cell, the file and the row."""
-    with opened(project) as (loop, workspace):
-        view = workspace.data.quarantine(_known(loop, name))
-        reasons, entries = view.reasons(), view.entries(limit=limit)
-    if as_json:
-        print_json({"reasons": reasons, "rows": entries})
-        return
-    console.print(
-        table(f"Quarantine of {name}", ["rows", "reason"], [[n, r] for r, n in reasons.items()], right=["rows"])
-    )
-    cells = [
-        [entry.source, entry.source_row, reason.check, reason.column, reason.value]
-        for entry in entries
-        for reason in entry.reasons
-    ]
-    console.print(table("Rows", ["file", "row", "check", "column", "value"], cells, right=["row"]))
 
 
 def _known(loop: Loop, name: str) -> str:

@@ -267,7 +267,7 @@ def _plain_names() -> Spec:
 
 
 def _counts(title: str) -> Spec:
-    return {"title": title, "tickCount": 4, "format": "~s", "tickMinStep": 1}
+    return {"title": title, "tickCount": 4, "tickMinStep": 1}
 
 
 def _middle(profile: Profile, index: int) -> float:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 ID = "_id"
 REASONS = "_reasons"
+FROM, NUMBER, ARRIVED = "_from", "_row", "_arrived"  # the row's source, its number there, and when it first came
 ORIGIN = ("_source", "_source_row", "_arrived_at", "_ingest_id")
-_OURS = {ID, REASONS, *ORIGIN}
+_OURS = {ID, REASONS, FROM, NUMBER, ARRIVED, ROW}
 
 
 def take_file(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
@@ -60,5 +61,4 @@ def _read(path: Path) -> pa.Table:
         if broken.num_rows:
             where, why = broken[ROW][0].as_py(), broken[DEFECT][0].as_py()
             raise SourceError(f"{path}, row {where}: {why}.", hint="Correct that row; nothing was replayed.")
-    # JSON Lines carry the origin under the names that they were exported with, the reader's own row number aside.
     return table.drop_columns([name for name in (DEFECT, TEXT) if name in table.column_names])

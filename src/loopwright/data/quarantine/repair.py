@@ -118,8 +118,8 @@ def prepare(
     given = take_file(con, repair.file) if repair.file is not None else None
     gone = 0
     if given is not None:
-        gone = int(_one(con, "SELECT count(*) FROM given ANTI JOIN kept_out ON __id = id"))
-        filtered = f" SEMI JOIN given ON __id = id{filtered}"
+        gone = int(_one(con, "SELECT count(*) FROM given ANTI JOIN kept_out ON given.__id = kept_out.id"))
+        filtered = f" SEMI JOIN given ON given.__id = kept_out.id{filtered}"
     con.execute(f"CREATE TEMP TABLE chosen AS SELECT * FROM kept_out{filtered} AND {_WHOLE_ROWS}")
     columns = raw_columns(con, "chosen")
     raw = f"id AS __id, {_ORIGIN}, reasons AS __reasons{listed_sql(columns)}"
