@@ -11,7 +11,7 @@ float           numbers; ±infinity is read and fails the check ``finite``
 bool            true/false, t/f, yes/no, y/n, 1/0, 1.0/0.0, in any case
 timestamp       ISO 8601, with an offset or in UTC; a date is its midnight
 date            ISO 8601; of a timestamp, the day in UTC
-image, audio    bytes, or the reference of stored ones; an image must be readable to its end
+image, audio    bytes, or the reference of stored ones; an image must be readable to its end, audio by its header
 text            as string; the row then holds the reference of the stored text (:mod:`loopwright.data.ingest.text`)
 ==============  ========================================================================================================
 
