@@ -1,22 +1,23 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.features.test_incremental import START, dataset, everybody, rank_of_all, rows, together, trailing
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.storage.duck import connect
 from loopwright.data.lake import Lake
 from loopwright.features.backfill import backfill, features_table, rows_sql
 from loopwright.features.engine_duckdb import DuckEngine
+from loopwright.features.materialize import inputs_of
 from loopwright.features.view import feature_view
-from tests.features.test_incremental import START, dataset, everybody, rank_of_all, rows, together, trailing
 
 HOUR = timedelta(hours=1)
 
@@ -27,8 +28,6 @@ def kept(stores, view):
 
 
 def computed(stores, lake, view, snapshots, since, before):
-    from loopwright.features.materialize import inputs_of
-
     with DuckEngine().open(inputs_of(stores, lake, view, snapshots)) as session:
         found = session.stream(session.compute(view), since=since, before=before, batch=1000).read_all()
     return sorted((tuple(row.values()) for row in found.to_pylist()), key=str)
@@ -122,7 +121,7 @@ def test_killed_at_any_commit_it_goes_on(stores):
     project = stores.settings.project
     parts = 0
     for after in (2, 3):
-        done = subprocess.run([sys.executable, "-c", KILLED, str(project), str(after)], cwd=os.getcwd(), check=False)
+        done = subprocess.run([sys.executable, "-c", KILLED, str(project), str(after)], cwd=Path.cwd(), check=False)
         assert done.returncode == -signal.SIGKILL
         parts += after
         found = kept(stores, view)

@@ -74,7 +74,8 @@ MULTIPLIES = {
 def test_local_to_its_entity(name):
     reach = reach_of(LOCAL[name], FACTS)
     assert any("who" in path.columns and set(path.read.values()) == {"who"} for path in reach.paths)
-    assert not (reach.looks_ahead or reach.multiplies)
+    assert reach.looks_ahead == ()
+    assert reach.multiplies == ()
 
 
 @pytest.mark.parametrize("name", NOT_LOCAL)
