@@ -249,3 +249,12 @@ def test_a_damage_that_crashes_the_decoder_of_orc_is_one_entry(
     report = ingested(lake, tmp_path, {"a.orc": EVERY["orc"](TABLE), "good.csv": b"id,x,s\n-1,1,a\n"})
     assert report.rows_accepted == 1
     assert report.refused == {"in/a.orc": "the file is damaged or not complete: its decoder crashed (SIGSEGV)"}
+
+
+def test_keys_of_json_that_differ_in_case_alone(lake: Lake, tmp_path: Path) -> None:
+    content = b'{"id": 1}\n{"Id": 2, "x": 1.5}\n{"id": 3, "ID": 4, "x": 1}\n{"id": null, "ID": 5}\n'
+    report = ingested(lake, tmp_path, {"a.jsonl": content}, contract=[column("id", "int")])
+    table = lake.read(lake.snapshot("d"), columns=["id"])
+    assert (report.rows_accepted, table["id"].to_pylist()) == (3, [1, 2, 5])
+    entry = lake.quarantine("d").entries()[0]
+    assert (entry.source_row, entry.reasons[0].value) == (2, "json: two keys differ in case alone")

@@ -34,7 +34,7 @@ def read_json_lines(file: BinaryIO, encoding: str = "utf-8") -> Iterator[pa.Tabl
     """Read the objects of a file; a line that is no object comes as a defect with its text. Blank lines are skipped.
 
     Raises:
-        UnreadableUnitError: If two keys differ only in case, or a file that begins as an array is none.
+        UnreadableUnitError: If a key has no name, or a file that begins as an array is none.
     """
     first = 0
     with connect() as con:
@@ -106,18 +106,28 @@ def _columns(con: duckdb.DuckDBPyConnection, encoding: str) -> pa.Table:
         "CASE WHEN json_type(line) = 'OBJECT' THEN line::JSON END END AS object FROM lines"
     )
     keys = to_arrow(con.sql("SELECT DISTINCT unnest(json_keys(object)) AS key FROM parsed"))
-    names = sorted(str(name) for name in keys["key"].to_pylist())
-    check_header(names)
-    listed = "".join(
-        f", json_extract_string(object, {quote_text(json_pointer(name))}) AS {quote_name(name)}" for name in names
-    )
+    spelled: dict[str, list[str]] = {}  # SQL does not tell upper and lower case apart
+    for name in sorted(str(name) for name in keys["key"].to_pylist()):
+        spelled.setdefault(name.lower(), []).append(name)
+    check_header([names[0] for names in spelled.values()])
+    listed = "".join(f", coalesce({_values(names)}, NULL) AS {quote_name(names[0])}" for names in spelled.values())
+    doubled = [f"len(list_filter([{_values(names)}], lambda x: x IS NOT NULL)) > 1" for names in _several(spelled)]
+    twice = f"WHEN {' OR '.join(doubled)} THEN 'json: two keys differ in case alone' " if doubled else ""
     return to_arrow(
         con.sql(
             f"SELECT {ROW}{listed}, CASE WHEN undecodable THEN 'encoding: the line is not valid {encoding.upper()}' "
-            f"WHEN object IS NULL THEN 'json: the line is no JSON object' END AS {DEFECT}, "
+            f"WHEN object IS NULL THEN 'json: the line is no JSON object' {twice}END AS {DEFECT}, "
             f"CASE WHEN object IS NULL THEN left(line, {SHOWN_CHARACTERS}) END AS {TEXT} FROM parsed ORDER BY {ROW}"
         )
     )
+
+
+def _values(names: list[str]) -> str:
+    return ", ".join(f"json_extract_string(object, {quote_text(json_pointer(name))})" for name in names)
+
+
+def _several(spelled: dict[str, list[str]]) -> list[list[str]]:
+    return [names for names in spelled.values() if len(names) > 1]
 
 
 def json_pointer(name: str) -> str:
