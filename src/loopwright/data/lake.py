@@ -37,6 +37,7 @@ from loopwright.data.sources.readers import reader_of
 from loopwright.data.versions.diff import SAMPLE_ROWS, SnapshotDiff, diff_snapshots
 from loopwright.data.versions.erase import Eraser
 from loopwright.data.versions.erasure import Erasure, erasures_on_record
+from loopwright.data.versions.export import export_rows
 from loopwright.data.versions.history import History, declared_columns, latest_rows
 from loopwright.data.versions.hold import Holds
 from loopwright.data.versions.retention import Retention
@@ -125,6 +126,21 @@ class Lake:
             ingest.recover()
             ingest.stage.begin()
             return Pushing(self._stores, dataset, ingest).take(batches)
+
+    def compact(self, name: str) -> int:
+        """Merge the small files of a dataset and its quarantine; return how many went. No row and no snapshot changes.
+
+        Ingests and pushes do so by themselves, a little each time, and may come between the steps of this.
+        """
+        merged = 0
+        for table in (f"datasets/{name}", f"quarantine/{name}"):
+            while self._stores.tables.exists(table):
+                with dataset_lock(self._stores.local / "locks", name, wait=True):
+                    went = self._stores.tables.tidy(table, is_final=True, on_stage=self._on_stage)
+                merged += went
+                if not went:
+                    break
+        return merged
 
     def has_new(self, dataset: Dataset) -> bool:
         """Tell whether an ingest would find something, by listing only; rows in memory are compared by content."""
@@ -243,6 +259,13 @@ class Lake:
         spill.mkdir(parents=True, exist_ok=True)
         with connect(temp_folder=spill / "diff") as con:
             return diff_snapshots(con, older, newer, change, key, types=(before, after), sample_rows=sample_rows)
+
+    def export(self, snapshot: Snapshot | str, target: Path) -> int:
+        """Write a snapshot's rows for other tools; see :mod:`loopwright.data.versions.export`."""
+        snapshot = self.snapshot(snapshot) if isinstance(snapshot, str) else snapshot
+        with connect() as con:
+            self.attach(con, "exported", snapshot)
+            return export_rows(con, "exported", target)
 
     def erase(
         self, name: str, key_column: str, values: Sequence[object], *, reason: str, by: str, forever: bool = False

@@ -13,6 +13,7 @@ from loopwright.app.cli.data_check import check
 from loopwright.app.cli.data_import import import_contract
 from loopwright.app.cli.data_quality import infer_contract, leakage, profile
 from loopwright.app.cli.data_rows import show_rows
+from loopwright.app.cli.data_versions import app as versions
 from loopwright.app.cli.project import opened
 from loopwright.app.cli.quarantine import app as quarantine
 from loopwright.core.durations import format_duration
@@ -28,6 +29,7 @@ app.command("infer")(infer_contract)
 app.command("profile")(profile)
 app.command("leakage")(leakage)
 app.add_typer(quarantine, name="quarantine")
+app.add_typer(versions)
 
 
 @app.command("list")
@@ -102,30 +104,6 @@ def history(
         return
     rows = [[s.version, s.rows, s.created_at, s.ingest_id] for s in snapshots]
     console.print(table(name, ["version", "rows", "made", "ingest"], rows, right=["version", "rows"]))
-
-
-@app.command()
-def diff(
-    name: Annotated[str, _NAME],
-    older: Annotated[int, typer.Argument(help="A snapshot's version.")],
-    newer: Annotated[int, typer.Argument(help="Another one.")],
-    project: Annotated[Path, PROJECT_OPTION] = Path(),
-    as_json: Annotated[bool, JSON_OPTION] = False,
-) -> None:
-    """Compare two snapshots: schema, rows by key, and each column's distribution."""
-    with opened(project) as (loop, workspace):
-        lake = workspace.data
-        found = lake.diff(lake.snapshot(_known(loop, name), version=older), lake.snapshot(name, version=newer))
-    if as_json:
-        print_json(found)
-        return
-    changed = "unknown without a key" if found.rows_changed is None else f"{found.rows_changed:,}"
-    console.print(
-        f"{name} {older} → {newer}: {found.rows_added:,} rows added, {found.rows_removed:,} removed, {changed} changed"
-    )
-    for title, names in (("columns added", found.columns_added), ("columns removed", found.columns_removed)):
-        if names:
-            console.print(f"{title}: {', '.join(names)}")
 
 
 def _known(loop: Loop, name: str) -> str:

@@ -14,20 +14,29 @@ from loopwright.core.durations import format_duration, parse_duration
 from loopwright.core.sizes import format_size
 from loopwright.loop.collect import Collection, Collector
 
+_SHOWN = 20  # of what could go, with the reason; --json has all
+
 
 def command(
-    keep: Annotated[str, typer.Option(help="Leave alone what is younger than this, such as 12h or 30d.")] = "30d",
+    keep: Annotated[
+        str | None, typer.Option(help="Leave alone what is younger, such as 12h; else as [retention] says, or 30d.")
+    ] = None,
+    restore: Annotated[
+        str | None, typer.Option(help="How long it can be brought back; else as [retention] says, or 7d.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what could go; change nothing.")] = False,
     project: Annotated[Path, PROJECT_OPTION] = Path(),
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Remove what nothing needs any more, or say with --dry-run what could go.
 
-    Whatever a version that is not archived, an alias, an open release, a turn or their lineage needs is kept.
+    Whatever a version that is not archived, an alias, an open release, a turn, a tag, a hold or their lineage needs is
+    kept. What goes, goes to the trash: `loopwright data restore` brings it back, and a later gc empties it.
     """
-    age = parse_duration(keep)
+    age = None if keep is None else parse_duration(keep)
+    window = None if restore is None else parse_duration(restore)
     with opened(project) as (_, workspace):
-        collector = Collector(workspace, age)
+        collector = Collector(workspace, age, window)
         collection = collector.look() if dry_run else collector.collect()
     if as_json:
         print_json(collection.to_json())
@@ -47,6 +56,10 @@ def _show(collection: Collection) -> None:
         did = "Removed" if collection.removed else "Could go"
         console.print(table(f"{did}, older than {age}", ["what", "items", "size"], rows, right=["items", "size"]))
         console.print(f"{did}: {format_size(collection.size_bytes)} in all")
+        for one in collection.found[:_SHOWN]:
+            console.print(f"[dim]{one.kind} {escape(one.name)}: {escape(one.why)}[/]")
+        if collection.id:
+            console.print(f"Bring it back with: loopwright data restore {collection.id}")
         if not collection.removed:
             console.print("Remove it with the same command without --dry-run.")
     for sentence in collection.left_alone:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loopwright.core.storage.table_changes import TableChange
     from loopwright.data.versions.snapshot import Snapshot
 
-SAMPLE_ROWS = 200_000
+SAMPLE_ROWS = 100_000
 _COUNTED_KEYS = 2_000_000  # changed rows of which every column is compared; of more, a share by the key's hash
 _EXAMPLES = 5
 
@@ -120,11 +120,12 @@ class Comparison:
                 f'CREATE TEMP TABLE touched AS SELECT DISTINCT {self._names} FROM (SELECT {self._names} FROM "came '
                 f'files" UNION ALL SELECT {self._names} FROM "gone files")'
             )
+            con.execute(
+                'CREATE TEMP TABLE "same touched" AS SELECT * FROM "same files" '
+                f"SEMI JOIN touched USING ({self._names})"
+            )
             for view in ("came", "gone"):
-                every = (
-                    f'(SELECT * FROM "{view} files" UNION ALL '
-                    f'SELECT * FROM "same files" SEMI JOIN touched USING ({self._names}))'
-                )
+                every = f'(SELECT * FROM "{view} files" UNION ALL SELECT * FROM "same touched")'
                 con.execute(f"CREATE TEMP TABLE {view} AS {latest_rows(every, self._key)}")
         else:
             for view in ("came", "gone"):

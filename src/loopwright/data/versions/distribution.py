@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loopwright.core.statistics.binning import freeze_category, freeze_numeric
+from loopwright.core.statistics.binning import freeze_numeric
 from loopwright.core.statistics.distance import js_distance, psi
 from loopwright.core.storage.duck import quote_name, to_arrow
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _TOP = 5
+_CATEGORIES = 50
 _BINS = 10  # of equal counts in the older snapshot, as the index is commonly computed
 _NUMBERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",
@@ -73,19 +74,17 @@ class Distributions:
         old, new = self._before[name], self._after[name]
         if not len(old) or not len(new):
             return None, None
-        if _is_number(kind):
+        if _is_number(kind) or pa.types.is_temporal(old.type):
             values = _numbers(old)
             known = values[np.isfinite(values)]
             if not len(known):
                 return None, None
             bins = freeze_numeric(known, bins=_BINS)
             counts = bins.count(values), bins.count(_numbers(new))
+        elif _has_texts(old):
+            counts = _category_counts(old, new)
         else:
-            texts = old.cast(pa.string()).to_pylist() if _has_texts(old) else None
-            if texts is None:
-                return None, None
-            kept = freeze_category(texts)
-            counts = kept.count(texts), kept.count(new.cast(pa.string()).to_pylist())
+            return None, None
         return float(psi(*counts)), float(js_distance(*counts))
 
 
@@ -105,14 +104,31 @@ def _summary(values: pa.ChunkedArray, kind: str) -> ColumnSummary:
     return ColumnSummary(nulls, mean, _top(known) if _has_texts(values) and mean is None else ())
 
 
+def _category_counts(
+    old: pa.ChunkedArray, new: pa.ChunkedArray
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """Count both on the most frequent values of the older, all others together, and nulls."""
+    counted = pc.value_counts(old.drop_null().combine_chunks())
+    most = np.argsort(-np.asarray(counted.field(1)), kind="stable")[:_CATEGORIES]
+    kept = counted.field(0).take(pa.array(most))
+    found = []
+    for values in (old, new):
+        places = pc.fill_null(pc.index_in(values.drop_null(), value_set=kept), len(kept)).to_numpy()
+        found.append(np.append(np.bincount(places, minlength=len(kept) + 1), values.null_count))
+    return found[0], found[1]
+
+
 def _top(values: pa.ChunkedArray) -> tuple[tuple[str, int], ...]:
     counted = pc.value_counts(values.cast(pa.string()).combine_chunks())
-    pairs = zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)
-    return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:_TOP])
+    table = pa.table({"value": counted.field(0), "n": counted.field(1)})
+    first = table.take(pc.select_k_unstable(table, _TOP, [("n", "descending"), ("value", "ascending")]))
+    return tuple(zip(first["value"].to_pylist(), first["n"].to_pylist(), strict=True))
 
 
 def _numbers(values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64)
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.int32() if pa.types.is_date32(values.type) else pa.int64())
+    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
 
 def _has_texts(values: pa.ChunkedArray) -> bool:

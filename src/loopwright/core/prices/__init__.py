@@ -1,0 +1,1 @@
+"""Prices with a date and a source each, as tables in the package."""
