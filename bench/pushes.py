@@ -21,6 +21,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -32,10 +33,12 @@ from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push
 from loopwright.serving import ingest_door
-from loopwright.serving.http_connection import Answer
 from loopwright.serving.http_message import HttpRequest, HttpResponse, error_response, json_response
 from loopwright.serving.http_server import HttpServer
 from loopwright.serving.ingest_door import IngestDoor
+
+if TYPE_CHECKING:
+    from loopwright.serving.http_connection import Answer
 
 CALLERS = (1, 8, 64)
 PARCELS = Dataset("parcels", push(), contract=[column("id", "string"), column("kg", "float", at_least=0)])

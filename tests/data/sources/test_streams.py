@@ -11,12 +11,15 @@ from tests.data.sources.streams import KINDS, Stream
 
 from loopwright.core.errors import DeclarationError, SourceError
 from loopwright.core.storage.conformance.mock_kafka import MockKafka
+from loopwright.core.storage.kafka_url import KafkaUrl
 from loopwright.data.column import column
 from loopwright.data.contract import Contract
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.kafka import kafka
+from loopwright.data.sources.kafka_reader import KafkaFeed
 from loopwright.data.sources.stream import events
+from loopwright.data.sources.stream_reader import Span
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
 
 pytest.importorskip("confluent_kafka", reason="the extra kafka is not installed")
+
+from confluent_kafka import KafkaError
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +283,65 @@ def test_a_cluster_is_a_connection_of_the_settings(cluster: MockKafka, tmp_path:
     stream.append(stores, row(1))
     assert Lake(stores).ingest(Dataset("d", kafka("shop", stream.name))).rows_accepted == 1
     stores.close()
+
+
+class Said:
+    """What a consumer gives: a record, or the news that the end of what may be read is reached."""
+
+    def __init__(self, offset: int, *, is_end: bool = False) -> None:
+        self._offset = offset
+        self._error = KafkaError(KafkaError._PARTITION_EOF) if is_end else None
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+    def offset(self) -> int:
+        return self._offset
+
+    def partition(self) -> int:
+        return 0
+
+    def value(self) -> bytes:
+        return row(self._offset)
+
+    def key(self) -> None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._offset
+
+    def headers(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("said", "read", "reached"),
+    [
+        ([Said(0), Said(1), Said(2), Said(3), Said(4)], [0, 1, 2, 3, 4], 5),
+        ([Said(0), Said(2), Said(5, is_end=True)], [0, 2], 5),  # compacted, and a mark of a transaction at the end
+        ([Said(0), Said(3), Said(6), Said(7)], [0, 3], 5),  # the same, and more was written meanwhile
+        ([Said(0), Said(1), Said(2, is_end=True)], [0, 1], 2),  # what follows is of a transaction that is still open
+        ([Said(5, is_end=True)], [], 5),
+    ],
+)
+@pytest.mark.parametrize("at_once", [1, 10])
+def test_offsets_without_a_record(
+    said: list[Said], read: list[int], reached: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mock cluster neither compacts nor holds transactions back: a consumer that gives what brokers then give."""
+    feed = KafkaFeed(kafka("127.0.0.1:9", "orders"), KafkaUrl.parse("127.0.0.1:9"))
+    feed.close()
+    left = list(said)
+
+    class Giving:
+        def consume(self, *_: object) -> list[Said]:
+            given, left[:] = left[:at_once], left[at_once:]
+            return given
+
+        def assign(self, *_: object) -> None: ...
+
+        unassign = resume = pause = assign
+
+    monkeypatch.setattr(feed, "_consumer", Giving())
+    found = [offset for piece in feed.read({"0": Span(0, 5)}) for offset in piece.offsets]
+    assert (found, feed.reached()) == (read, {"0": reached})

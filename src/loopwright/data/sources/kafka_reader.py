@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.errors import MissingExtraError, SettingsError, SourceError
@@ -12,7 +13,7 @@ from loopwright.data.sources.secret import connection
 from loopwright.data.sources.stream_reader import Span, StreamPlan, checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from confluent_kafka import Consumer
 
@@ -43,6 +44,7 @@ class KafkaFeed:
         self._source = source
         self._servers = url.servers
         self._trouble: str | None = None
+        self._reached: dict[str, int] = {}
         own = {
             "group.id": source.group or _NOBODY,
             "enable.auto.commit": False,
@@ -90,6 +92,7 @@ class KafkaFeed:
         topic = self._source.topic
         ends = {int(part): span.end for part, span in spans.items() if span.count}
         at = {int(part): span.first for part, span in spans.items() if span.count}
+        self._reached = {}
         places = [TopicPartition(topic, number, first) for number, first in at.items()]
         self._consumer.assign(places)
         self._consumer.resume(places)  # a pause outlives the assignment in which it was asked for
@@ -102,23 +105,30 @@ class KafkaFeed:
             if left_s <= 0:
                 raise self._silent(at, ends)
             piece = Records()
-            for message in messages:
-                error, number, offset = message.error(), int(message.partition() or 0), int(message.offset() or 0)
-                if number not in ends or (error is None and offset >= ends[number]):
-                    self._leave(ends, number)
-                    continue
-                if error is None:
-                    _add(piece, message, names[number], str(number), offset)
-                    at[number] = offset + 1
-                    if at[number] >= ends[number]:
-                        self._leave(ends, number)
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    self._leave(ends, number)
+            failed = [message for message in messages if message.error() is not None]
+            if failed:
+                messages = [message for message in messages if message.error() is None]
+            if messages:
+                piece, last = _records(messages, names, ends)
+                at.update({number: min(offset + 1, ends[number]) for number, offset in last.items() if number in ends})
+            is_ended = set()
+            for message in failed:
+                error, number = message.error(), int(message.partition() or 0)
+                if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    is_ended.add(number)  # what is left up to the end are marks of transactions, or was compacted
+                    at[number] = max(at.get(number, 0), int(message.offset() or 0))
                 elif not error.retriable():
                     raise self._gone(error)
+            for number in [one for one, end in ends.items() if at[one] >= end or one in is_ended]:
+                self._reached[str(number)] = min(at[number], ends[number])
+                self._leave(ends, number)
             if len(piece):
                 yield piece
         self._consumer.unassign()
+
+    def reached(self) -> Mapping[str, int]:
+        """Return the place of each partition behind what was read last and behind what holds no record."""
+        return self._reached
 
     def settle(self, positions: Mapping[str, int]) -> None:
         """Commit the offsets of the group, where one is named; what fails here is made up by the next ingest."""
@@ -199,16 +209,33 @@ def _url(source: KafkaSource, reading: Reading) -> KafkaUrl:
         raise SourceError(error.message, hint=error.hint) from error
 
 
-def _add(piece: Records, message: Any, source: str, part: str, offset: int) -> None:  # noqa: ANN401 - a C type
-    kind, time_ms = message.timestamp()
-    headers = message.headers()
-    piece.sources.append(source)
-    piece.parts.append(part)
-    piece.offsets.append(offset)
-    piece.values.append(message.value())
-    piece.keys.append(message.key())
-    piece.times_ms.append(time_ms if kind else None)
-    piece.headers.append(None if headers is None else _texts(headers))
+def _records(
+    messages: Sequence[Any], names: Mapping[int, str], ends: Mapping[int, int]
+) -> tuple[Records, dict[int, int]]:
+    """Return the messages that lie before the ends, and each partition's last offset, beyond its end or not.
+
+    Column by column, which takes a third of the time of row by row.
+    """
+    parts = [message.partition() for message in messages]
+    offsets = [message.offset() for message in messages]
+    last = dict(zip(parts, offsets, strict=True))
+    if any(offset >= ends.get(number, 0) for number, offset in last.items()):
+        inside = [offset < ends.get(number, 0) for number, offset in zip(parts, offsets, strict=True)]
+        messages = list(compress(messages, inside))
+        parts, offsets = list(compress(parts, inside)), list(compress(offsets, inside))
+    texts = {number: str(number) for number in names}
+    times = [message.timestamp() for message in messages]
+    headers = [message.headers() for message in messages]
+    found = Records(
+        sources=[names[number] for number in parts],
+        parts=[texts[number] for number in parts],
+        offsets=offsets,
+        values=[message.value() for message in messages],
+        keys=[message.key() for message in messages],
+        times_ms=[time_ms if kind else None for kind, time_ms in times],
+        headers=[None if one is None else _texts(one) for one in headers],
+    )
+    return found, last
 
 
 def _texts(headers: Any) -> dict[str, str]:  # noqa: ANN401 - as above

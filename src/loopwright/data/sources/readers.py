@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopwright.core.errors import SourceError
 from loopwright.data.sources.delta_reader import DeltaReader
+from loopwright.data.sources.events_reader import EventsReader
 from loopwright.data.sources.files_reader import FilesReader
 from loopwright.data.sources.frame_reader import FrameReader
 from loopwright.data.sources.http_reader import HttpReader
@@ -14,7 +15,6 @@ from loopwright.data.sources.kinesis_reader import KinesisReader
 from loopwright.data.sources.mongo_reader import MongoReader
 from loopwright.data.sources.push_reader import PushReader
 from loopwright.data.sources.sql_reader import SqlReader
-from loopwright.data.sources.stream_reader import EventsReader
 
 if TYPE_CHECKING:
     from loopwright.data.sources.reader import Reader

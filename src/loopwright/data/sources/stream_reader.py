@@ -29,13 +29,11 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from loopwright.core.storage.events import EventLog
     from loopwright.data.sources.reader import Reading
     from loopwright.data.sources.record_format import RecordFormat
-    from loopwright.data.sources.stream import EventsSource, StreamBounds
+    from loopwright.data.sources.stream import StreamBounds
 
 _GUESSED_BYTES = 500  # of a record, to choose how an ingest is judged
-_PIECE = 20_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,10 @@ class Feed(Protocol):
 
     def read(self, spans: Mapping[str, Span]) -> Iterator[Records]:
         """Give the records of the spans in pieces; those of a part in their order."""
+        ...
+
+    def reached(self) -> Mapping[str, int]:
+        """Return how far each part was read to its span's end, or to where nothing more can be had before it."""
         ...
 
     def settle(self, positions: Mapping[str, int]) -> None:
@@ -131,7 +133,8 @@ class StreamPlan:
                     yield rows_of(piece, decoder, self._record)
                 if left_bytes <= 0:
                     return
-            self._next.update({part: span.end for part, span in wanted.items()})
+            if wanted:
+                self._next.update(self._feed.reached())
 
         count = sum(span.count for span in taken.values())
         size = min(count * _GUESSED_BYTES, self._limits.max_bytes)
@@ -208,7 +211,7 @@ class StreamPlan:
                 if size >= left_bytes:
                     piece.cut(index + 1)
                     break
-        last = {part: index for index, part in enumerate(piece.parts)}
+        last = dict(zip(piece.parts, range(len(piece)), strict=True))
         for part, index in last.items():
             self._next[part] = piece.offsets[index] + 1
             self._sums[part] = checksum(piece.keys[index], piece.values[index], piece.times_ms[index])
@@ -229,72 +232,3 @@ class StreamPlan:
     def _settled(self) -> None:
         self._feed.settle(self._next)
         self._feed.close()
-
-
-class EventLogFeed:
-    """A topic of the event log: one part, named ``0``."""
-
-    def __init__(self, log: EventLog, topic: str, name: str) -> None:
-        self._log = log
-        self._topic = topic
-        self._name = name
-
-    def bounds(self) -> Mapping[str, Span]:
-        """Return the first offset behind what was trimmed, and the one behind the end."""
-        return {"0": Span(self._log.start(self._topic) + 1, self._log.end(self._topic) + 1)}
-
-    def sums(self, offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Read the record at the offset."""
-        found = {}
-        for part, offset in offsets.items():
-            for event in self._log.read(self._topic, after=offset - 1, limit=1):
-                if event.offset == offset:
-                    time_ms = int(event.appended_at.timestamp() * 1000)
-                    found[part] = checksum(_bytes(event.key), event.value, time_ms)
-        return found
-
-    def read(self, spans: Mapping[str, Span]) -> Iterator[Records]:
-        """Read on from the first offset."""
-        for part, span in spans.items():
-            after = span.first - 1
-            while after < span.end - 1:
-                events = self._log.read(self._topic, after=after, limit=min(_PIECE, span.end - 1 - after))
-                inside = [event for event in events if event.offset < span.end]
-                if not inside:
-                    return
-                after = inside[-1].offset
-                yield Records(
-                    sources=[self._name] * len(inside),
-                    parts=[part] * len(inside),
-                    offsets=[event.offset for event in inside],
-                    values=[event.value for event in inside],
-                    keys=[_bytes(event.key) for event in inside],
-                    times_ms=[int(event.appended_at.timestamp() * 1000) for event in inside],
-                    headers=[event.headers or None for event in inside],
-                )
-
-    def settle(self, positions: Mapping[str, int]) -> None:
-        """Nobody watches the embedded log's groups: the marks say it all."""
-
-    def close(self) -> None:
-        """Leave the log open; it is the workspace's."""
-
-
-class EventsReader:
-    """Reads a topic of the workspace's event log."""
-
-    def plan(self, source: EventsSource, reading: Reading) -> Plan:
-        """Return what was appended since the last ingest."""
-        return self._planned(source, reading).plan()
-
-    def has_new(self, source: EventsSource, reading: Reading) -> bool:
-        """Compare the topic's end with the mark."""
-        return self._planned(source, reading).has_new()
-
-    def _planned(self, source: EventsSource, reading: Reading) -> StreamPlan:
-        feed = EventLogFeed(reading.events, source.topic, source.name)
-        return StreamPlan(source.name, feed, reading, record=source.record, limits=source.bounds, what="part")
-
-
-def _bytes(key: str | None) -> bytes | None:
-    return None if key is None else key.encode()
