@@ -158,7 +158,7 @@ def write_orders(path: Path, rows: int, seed: int = 0) -> None:
         return np.where(kind == which, bad, good)  # type: ignore[call-overload,no-any-return]
 
     distance = broken(0, rng.uniform(0, 200, rows), 250.0)
-    placed = 1_767_225_600_000_000 + number * 1_000_000 - np.where(kind == 1, 1_500_000, 0)
+    placed = 1_767_225_600_000_000 + number * 1_000_000 - np.where(kind == 1, 5_500_000, 0)
     delivered = placed + np.where(kind == 2, -5_000_000, 600_000_000)
     casual = rng.integers(0, 100, rows)
     identity = np.where(kind == 3, np.roll(number, 1), number)

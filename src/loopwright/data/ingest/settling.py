@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
     from loopwright.data.dataset import Dataset
     from loopwright.data.ingest.stage import Positions, Stage
-    from loopwright.data.quality.row_set import RowsFailed
+    from loopwright.data.quality.failing import RowsFailed
     from loopwright.data.quality.whole import WholeResult
 
 

@@ -91,7 +91,7 @@ class Checking:
         self._con.execute(f"CREATE OR REPLACE TEMP VIEW {_CHECKED} AS {spelled.query}")
         rows, found = self._row_by_row(spelled)
         kept = self._without(found)
-        repeated = self._repeated(kept, spelled)
+        repeated = self._repeated(kept, spelled, rows)
         found += repeated
         kept = self._without(found) if repeated else kept
         others = RowSet(self._con, self._contract, spelled.types, position=INDEX, past=self._past).judge(kept)
@@ -122,13 +122,8 @@ class Checking:
         """Run the query over all rows: their number, and those that fail."""
         rules = spelled.rules
         flags = ", ".join(f"coalesce({rule.failed}, false) AS f{index}" for index, rule in enumerate(rules))
-        failing = " OR ".join(f"f{index}" for index in range(len(rules))) or "false"
-        table = to_arrow(
-            self._con.sql(
-                f"WITH judged AS (SELECT {INDEX}{', ' if flags else ''}{flags} FROM {_CHECKED}) "
-                f"SELECT * FROM judged WHERE {failing}"
-            )
-        )
+        failing = " OR ".join(f"({rule.failed})" for rule in rules) or "false"
+        table = to_arrow(self._con.sql(f"SELECT {INDEX}{', ' if flags else ''}{flags} FROM {_CHECKED} WHERE {failing}"))
         rows = spelled.relation.rows
         if rows is None:
             rows = int(self._con.execute(f"SELECT count(*) FROM {spelled.relation.sql}").fetchall()[0][0])
@@ -153,44 +148,34 @@ class Checking:
         if not len(out):
             return _CHECKED
         self._con.register("kept out", pa.table({"position": out}))
-        return f"(SELECT * FROM {_CHECKED} WHERE {INDEX} NOT IN (SELECT position FROM {_KEPT_OUT}))"
+        return f"(SELECT * FROM {_CHECKED} ANTI JOIN {_KEPT_OUT} ON {INDEX} = position)"
 
-    def _repeated(self, relation: str, spelled: Spelled) -> list[_Found]:
-        """Find the rows whose values an earlier row has: first whether there are any, then which."""
+    def _repeated(self, relation: str, spelled: Spelled, rows: int) -> list[_Found]:
+        """Find the rows whose values an earlier row has."""
         checks = [check for check in self._contract.uniques() if spelled.require(check.columns, check.label)]
         if not checks:
             return []
-        seen, distinct = [], []
-        for check in checks:
-            listed = [quote_name(name) for name in check.columns]
-            whole = " AND ".join(f"{name} IS NOT NULL" for name in listed)
-            value = listed[0] if len(listed) == 1 else f"({', '.join(listed)})"
-            seen.append(f"count(*) FILTER ({whole})")
-            distinct.append(f"count(DISTINCT {value}) FILTER ({whole})")
-        counts = self._con.execute(f"SELECT {', '.join([*seen, *distinct])} FROM {relation}").fetchall()[0]
-        again = [i for i in range(len(checks)) if counts[i] != counts[len(checks) + i]]
-        if not again:
-            return []
         parts = []
-        for i in again:
-            names = ", ".join(map(quote_name, checks[i].columns))
-            whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in checks[i].columns)
-            doubled = f"SELECT {names} FROM {relation} WHERE {whole} GROUP BY {names} HAVING count(*) > 1"
+        for i, check in enumerate(checks):
+            names = ", ".join(map(quote_name, check.columns))
+            whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in check.columns)
+            doubled = f"SELECT {names}, min({INDEX}) AS first FROM {relation} WHERE {whole} GROUP BY {names}"
             parts.append(
-                f"SELECT {INDEX} AS position, {i} AS number FROM (SELECT {INDEX}, row_number() OVER (PARTITION BY "
-                f"{names} ORDER BY {INDEX}) AS n FROM {relation} SEMI JOIN ({doubled}) USING ({names})) WHERE n > 1"
+                f"SELECT {INDEX} AS position, {i} AS number FROM (SELECT {INDEX}, {names} FROM {relation}) "
+                f"JOIN ({doubled} HAVING count(*) > 1) USING ({names}) WHERE {INDEX} > first"
             )
         table = to_arrow(self._con.sql(f"{' UNION ALL '.join(parts)} ORDER BY position"))
         found = []
-        for i in again:
+        for i, check in enumerate(checks):
             positions = table["position"].filter(pc.equal(table["number"], i)).combine_chunks().cast(pa.int64())
-            check = checks[i]
-            found.append(_Found(check.label, ", ".join(check.columns), check.on_failure, positions, int(counts[i])))
+            if len(positions):
+                found.append(_Found(check.label, ", ".join(check.columns), check.on_failure, positions, rows))
         return found
 
     def _labels(self, spelled: Spelled) -> dict[str, OnFailure]:
         """Return every check that names rows, in the order of the contract, with what becomes of a failure."""
-        labels: dict[str, OnFailure] = {rule.label: rule.on_failure for rule in spelled.rules}
+        labels: dict[str, OnFailure] = {f"type({item.name})": item.on_failure for item in self._contract.columns}
+        labels |= {rule.label: rule.on_failure for rule in spelled.rules}
         for item in self._contract.columns:
             labels |= dict.fromkeys(spelled.mostly_labels(item), item.on_failure)
         for check in self._contract.checks:

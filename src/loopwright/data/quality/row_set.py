@@ -15,6 +15,8 @@ from loopwright.core.errors import ContractError
 from loopwright.core.storage.duck import quote_name, to_arrow
 from loopwright.data.contract import Contract, require_known
 from loopwright.data.expression import Expect
+from loopwright.data.quality.failing import RowsFailed
+from loopwright.data.quality.ordering import in_order
 from loopwright.data.quality.rule import fails, value_checks
 from loopwright.data.series import Monotone, Outliers, References
 
@@ -29,19 +31,6 @@ if TYPE_CHECKING:
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 FLOATS = ("FLOAT", "DOUBLE")
-
-
-@dataclass(frozen=True)
-class RowsFailed:
-    """The rows of an ingest that fail a check."""
-
-    check: str
-    column: str
-    label: str
-    on_failure: OnFailure
-    positions: pa.Int64Array
-    of_rows: int  # those that the check looks at
-    is_tolerated: bool = False  # they are few enough for ``mostly``
 
 
 @dataclass(frozen=True)
@@ -99,8 +88,10 @@ class RowSet:
         stats: list[str] = []
         asked = [one for check in self._contract.checks for one in self._asked(check, stats)]
         asked += [one for item in self._contract.columns if item.mostly is not None for one in _mostly(item)]
+        plain = [check for check in self._contract.checks if isinstance(check, Monotone) and self._is_plain(check)]
+        made = in_order(self._con, relation, self._position, plain) if plain else []
         if not asked:
-            return []
+            return made
         flags = ", ".join(f"coalesce({one.failed}, false) AS f{i}" for i, one in enumerate(asked))
         joined = f"{relation} AS r, (SELECT {', '.join(stats)} FROM {relation}) AS s" if stats else f"{relation} AS r"
         found = to_arrow(
@@ -110,9 +101,8 @@ class RowSet:
             )
         )
         if not found.num_rows:
-            return []
+            return made
         counts = self._con.execute(f"SELECT {', '.join(one.seen for one in asked)} FROM {relation}").fetchall()[0]
-        made = []
         for index, one in enumerate(asked):
             positions = found["position"].filter(found[f"f{index}"]).combine_chunks().cast(pa.int64())
             if not len(positions):
@@ -139,12 +129,19 @@ class RowSet:
             failed = self._unreferenced(check, len(stats))
         elif isinstance(check, Outliers):
             failed = self._outlying(check, stats)
+        elif self._is_plain(check):
+            return []
         else:
             failed = self._unordered(check)
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in check.named[:1])
         columns = check.column if isinstance(check, (Monotone, Outliers)) else ", ".join(check.named)
         seen = f"count(*) FILTER ({whole})"
         return [_Asked(check.word, columns, failed, check.on_failure, check.mostly, seen, check.label)]
+
+    def _is_plain(self, check: Monotone) -> bool:
+        """Tell whether a check of order is one over all rows, of values with a place on an axis."""
+        type_ = self._types.get(check.column, "")
+        return not check.per and (type_ in {*NUMERIC, *FLOATS, "DATE"} or type_.startswith("TIMESTAMP"))
 
     def _unordered(self, check: Monotone) -> str:
         value = f"r.{quote_name(check.column)}"

@@ -14,7 +14,7 @@ from loopwright.data.quality.inference import inferred_types
 from loopwright.data.quality.reading import SQL_TYPES, present_sql, reading_sql
 from loopwright.data.quality.rule import Rule, fails, is_of_type, value_checks
 from loopwright.data.sources.unit import DEFECT, INSIDE
-from loopwright.data.words import BYTES_TYPES
+from loopwright.data.words import BYTES_TYPES, TEXT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,9 +112,7 @@ class Spelled:
         if name in self._inferred:
             return self._inferred[name]
         kind = self._kinds[name]
-        if pa.types.is_floating(kind):
-            return "DOUBLE"
-        return SQL_TYPES["timestamp"] if pa.types.is_timestamp(kind) else None
+        return "DOUBLE" if pa.types.is_floating(kind) else None
 
     def _query(self) -> str:
         """Return the query that reads every value in its type, beside the raw one (``__raw_<number>``)."""
@@ -126,6 +124,11 @@ class Spelled:
             inner.append(f"{raw} AS {value}")
             if target is not None:
                 kind = _plain_kind(self._kinds[name])
+                if pa.types.is_timestamp(kind) and kind.tz is None and target == SQL_TYPES["timestamp"]:
+                    raw = f"make_timestamptz(epoch_us({raw}))"  # a cast asks the time zone for every row
+                    inner[-1] = f"CASE WHEN isfinite(raw.{quote_name(name)}) THEN {raw} END AS {value}"
+                    outer += [value, f"{value} AS {quote_name(name)}"]
+                    continue
                 inner += [f"{sql} AS {step}" for step, sql in reading_sql(raw, kind, target, f"__step_{index}").steps]
                 value = reading_sql(value, kind, target, f"__step_{index}").value
             outer += [f"__raw_{index}", f"{value} AS {quote_name(name)}"]
@@ -153,7 +156,11 @@ class Spelled:
                 continue
             is_there = name in self.relation.kinds
             mistyped = not (item.coerce or self.relation.is_text or is_of_type(self._kinds[name], item.type))
-            if is_there and item.type not in BYTES_TYPES:
+            if (
+                is_there
+                and item.type not in BYTES_TYPES
+                and (mistyped or not _is_as_read(self._kinds[name], item.type))
+            ):
                 unread = "true" if mistyped else f"{value} IS NULL"
                 rules.append(Rule("type", name, f"({present}) AND {unread}", raw, item.on_failure))
             if item.type == "float":
@@ -175,6 +182,16 @@ class Spelled:
             raise ContractError(
                 f"expect({expression!r}) cannot be computed: {text}.", hint="Write it as SQL over the columns."
             ) from error
+
+
+def _is_as_read(kind: pa.DataType, type_: str) -> bool:
+    """Tell whether every value of a source's type is one of the declared type, so that none can be unreadable."""
+    whole = pa.types.is_integer(kind) and kind != pa.uint64()
+    if type_ == "float":
+        return bool(pa.types.is_floating(kind) or whole)
+    if type_ in {"int", "bool"}:
+        return bool(whole if type_ == "int" else pa.types.is_boolean(kind))
+    return type_ in TEXT_TYPES and pa.types.is_string(_plain_kind(kind))
 
 
 def _plain_kind(kind: pa.DataType) -> pa.DataType:
