@@ -29,6 +29,7 @@ _KEYS = {
     ("online", "url"): "online_url",
     ("stream", "url"): "stream_url",
     ("engine", "url"): "engine_url",
+    ("engine", "memory"): "engine_memory",
     ("compute", "url"): "compute_url",
     ("alerts", "urls"): "alert_urls",
     ("serving", "host"): "serving_host",
@@ -74,6 +75,7 @@ class Settings(BaseModel):
     online_url: str = "sqlite:///.loopwright/online.db"
     stream_url: str = "sqlite:///.loopwright/stream.db"
     engine_url: str = "duckdb://"
+    engine_memory: str = "2GB"
     compute_url: str = "local://"
     alert_urls: tuple[str, ...] = ()
     serving_host: str = "127.0.0.1"
@@ -178,7 +180,8 @@ def _check(settings: Settings) -> None:
         url = getattr(settings, name)
         if not url.startswith(known):
             raise _unusable(name, url, f"This version knows {', '.join(known)}")
-    for name, parse in (("training_memory", parse_size), ("training_time", parse_duration)):
+    checked = (("engine_memory", parse_size), ("training_memory", parse_size), ("training_time", parse_duration))
+    for name, parse in checked:
         value = getattr(settings, name)
         try:
             parse(value)

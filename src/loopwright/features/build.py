@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pyarrow as pa
 from sqlalchemy.exc import IntegrityError
 
@@ -15,11 +16,20 @@ from loopwright.core.errors import FeatureError
 from loopwright.core.hashing import digest_json
 from loopwright.core.storage.duck import quote_name
 from loopwright.data.ingest.text import read_texts
+from loopwright.data.quality.leakage import find_leaks
 from loopwright.features.availability import SourceRule
 from loopwright.features.columns import Array, arrow_type, from_arrow
 from loopwright.features.engine import Inputs
 from loopwright.features.engines import open_engine
-from loopwright.features.example_rows import EXAMPLES, ROW, ExampleSource, count_mature, example_source, make_examples
+from loopwright.features.example_rows import (
+    EXAMPLES,
+    LABEL,
+    ROW,
+    ExampleSource,
+    count_mature,
+    example_source,
+    make_examples,
+)
 from loopwright.features.field import Field, field_of
 from loopwright.features.on_demand import OnDemand
 from loopwright.features.request import PAYLOADS, RequestField
@@ -31,7 +41,7 @@ from loopwright.features.view import FeatureView
 from loopwright.features.view_registry import record_views
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     import duckdb
@@ -46,6 +56,7 @@ FORMAT = 1  # raised when the same inputs would give another file
 ROWS_PER_BATCH = 65_536
 ROWS_PER_PAYLOAD_BATCH = 2_048  # bounds the bytes of images in memory at once
 ROWS_PER_TEXT_BATCH = 16_384
+SAMPLE_ROWS = 20_000  # rows to learn from that are searched for leaks
 
 
 class TrainingSetBuilder:
@@ -110,12 +121,18 @@ class TrainingSetBuilder:
         stream = session.join(EXAMPLES, views, time=EVENT_TIME, columns=columns, order=ROW, batch=_batch_rows(source))
         writer = SetWriter(self._stores, digest, fields, source.label_field(), source)
         first_row = 0
+        every = -(-len(held) // SAMPLE_ROWS) or 1
+        sample: list[pa.Table] = []
         with writer:
             for batch in stream:
                 table = self._with_texts(pa.Table.from_batches([batch]), source)
                 transformed = self._transformed(table, source, writer, first_row)
-                writer.write(table, transformed, held[first_row : first_row + len(batch)])
+                sealed = held[first_row : first_row + len(batch)]
+                writer.write(table, transformed, sealed)
+                to_learn = np.flatnonzero(np.logical_not(sealed))[::every]
+                sample.append(table.take(pa.array(to_learn)))
                 first_row += len(batch)
+        warnings.extend(_leaks(pa.concat_tables(sample), source, fields) if sample else ())
         return self._record(source, digest, used, as_of, writer, views, warnings, connection)
 
     def _assign(self, connection: duckdb.DuckDBPyConnection, spec: TrainingSetSpec) -> Array:
@@ -256,6 +273,19 @@ def input_fields(source: ExampleSource, views: Sequence[ViewRows], columns: Sequ
             )
         taken[field.name] = field
     return tuple(fields)
+
+
+def _leaks(sample: pa.Table, source: ExampleSource, fields: Sequence[Field]) -> Iterator[str]:
+    """Yield what makes it look as if a feature told the target, from some of the rows to learn from."""
+    looked_at = [
+        field.name for field in fields if field.origin != "transform" and field.name not in source.text_columns
+    ]
+    entity = next((view.matched_on for view in source.spec.views if view.entity), ())
+    others = [name for name in looked_at if name not in entity]
+    if others:
+        delay = source.spec.label.arrives_after
+        for leak in find_leaks(sample, LABEL, others, event_time=EVENT_TIME, entity=entity, label_delay=delay):
+            yield f"May leak the label: {leak.reason.replace(LABEL, source.spec.label.name)}"
 
 
 def stored_payloads(stores: Stores, column: pa.ChunkedArray) -> list[bytes | None]:

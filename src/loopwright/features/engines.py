@@ -1,10 +1,11 @@
-"""From ``[engine] url`` to what runs the feature views. A new engine is a file of its own and a line here."""
+"""What runs the feature views, by ``[engine] url`` and ``memory``; a new engine is a file and a line here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import SettingsError
+from loopwright.core.sizes import parse_size
 from loopwright.features.engine_duckdb import DuckEngine
 
 if TYPE_CHECKING:
@@ -20,5 +21,5 @@ def open_engine(settings: Settings) -> FeatureEngine:
     """
     url = settings.engine_url
     if url.startswith("duckdb://"):
-        return DuckEngine()
+        return DuckEngine(memory_bytes=parse_size(settings.engine_memory))
     raise SettingsError(f"The setting [engine] url cannot be {url!r}.", hint="Known: duckdb://.")
