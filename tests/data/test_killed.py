@@ -126,6 +126,26 @@ def test_killed_again_and_again(bound: int, stores: Stores, tmp_path: Path) -> N
     assert_once(lake, "d", [1, 2], ["bad"])
 
 
+@pytest.mark.parametrize("reached", ["merged", "compacted"])
+def test_a_kill_while_small_files_are_merged(reached: str, stores: Stores, tmp_path: Path) -> None:
+    lake = Lake(stores)
+    for number in range(63):  # the commit after these is merged with them
+        lake.push(PUSH, [{"x": 10 + number}])
+    pinned = lake.snapshot("p")
+    kill_at(reached, tmp_path, "push", IN_MEMORY)
+    assert_once(lake, "p", [1, *range(10, 73)], ["bad"])
+    assert lake.snapshot("p").version == pinned.version + 1  # merging makes no snapshot
+    assert lake.scan_sql(lake.snapshot("p")).count(".parquet") == (64 if reached == "merged" else 1)
+    assert lake.push(PUSH, [{"x": 1}, {"x": "bad"}], batch_id="one").rows_accepted == 1
+    lake.push(PUSH, [{"x": 99}])
+    assert_once(lake, "p", [1, *range(10, 73), 99], ["bad"])
+    assert sorted(lake.read(pinned)["x"].to_pylist()) == list(range(10, 73))
+    assert lake.compact("p") > 0
+    assert lake.scan_sql(lake.snapshot("p")).count(".parquet") == 1
+    assert_once(lake, "p", [1, *range(10, 73), 99], ["bad"])
+    assert lake.compact("p") == 0
+
+
 def test_processes_that_push_at_once_lose_nothing(stores: Stores, tmp_path: Path) -> None:
     script = CHILD.split("stage.IN_MEMORY_BYTES", maxsplit=1)[0] + (
         "lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})))\n"

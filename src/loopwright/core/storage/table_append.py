@@ -6,9 +6,6 @@ is, in one step. A file that no commit names is as if it were not there, until a
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -16,7 +13,7 @@ from deltalake.exceptions import CommitFailedError
 
 from loopwright.core.storage.columns import to_storable
 from loopwright.core.storage.commits import note_texts
-from loopwright.core.storage.parquet import ParquetFiles, is_flat, synced
+from loopwright.core.storage.parquet import ParquetFiles, is_flat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,31 +69,6 @@ class TableAppend:
             writer.abandon()
             raise
 
-    def adopt(
-        self,
-        files: Sequence[ParquetFile],
-        schema: pa.Schema,
-        transaction: tuple[str, int],
-        metadata: Mapping[str, str] | None,
-    ) -> int | None:
-        """Link files into the table and commit them; None where their rows have to be appended instead.
-
-        Raises:
-            CommitFailedError: the table's columns changed meanwhile.
-        """
-        state = self._handle.state()
-        if state is None:
-            return None
-        known = dict(zip(state.schema.names, state.schema.types, strict=True))
-        if any(known.get(field.name) != field.type for field in schema):
-            return None
-        if (done := self._done(transaction)) is not None:
-            return done
-        for file in files:
-            link(file.path, self._folder / file.path.name)
-        synced(self._folder)
-        return self._commit(files, [file.path.name for file in files], transaction, metadata)
-
     def _done(self, transaction: tuple[str, int] | None) -> int | None:
         """Return the version that holds the transaction, if one does."""
         state = self._handle.state()
@@ -117,18 +89,3 @@ class TableAppend:
         at_ms = int(now.timestamp() * 1000)
         version = self._handle.append_files(files, names, at_ms=at_ms, note=note, transaction=transaction)
         return self._done(transaction) if version is None else version
-
-
-def link(source: Path, target: Path) -> None:
-    """Give a file a second name, or make a copy where the other name would lie on another disk; again is no harm."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}:
-            raise
-        part = target.with_suffix(".part")
-        shutil.copyfile(source, part)
-        synced(part)
-        part.replace(target)

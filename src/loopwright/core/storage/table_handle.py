@@ -17,12 +17,13 @@ from loopwright.core.storage.table_errors import committing
 from loopwright.core.storage.table_state import LocalLog, TableState, append_actions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from deltalake import CommitProperties
 
     from loopwright.core.storage.location import Location
     from loopwright.core.storage.parquet import ParquetFile
+    from loopwright.core.storage.table_state import Action
 
 _FOREVER = "interval 36500 days"  # a version disappears by vacuum, never by itself
 _ATTEMPTS = 40  # commits that lost against 40 others in a row are refused
@@ -55,7 +56,7 @@ class TableHandle:
         if self._state is None or not self._state.follow(self._log):
             self._state, delta = None, self.current()
             if delta is not None:
-                self._state = TableState.of(delta, restored(pa.schema(delta.schema().to_arrow())))
+                self._state = TableState.of(delta, restored(pa.schema(delta.schema().to_arrow())), self._log)
         return self._state
 
     def forget(self) -> None:
@@ -95,6 +96,20 @@ class TableHandle:
                     self.checkpoint()
                 return state.version
         raise CommitFailedError(f"The table '{self._place.url}' changed under a commit.")
+
+    def replace_files(self, names: Collection[str], actions: Callable[[], list[Action]]) -> int | None:
+        """Commit that files were replaced, and return the version; None where one of them is no longer there."""
+        for _ in range(_ATTEMPTS):
+            state = self.state()
+            if self._log is None or state is None or any(name not in state.files for name in names):
+                return None
+            written = actions()
+            if self._log.write(state.version + 1, written):
+                state.take(written)
+                if state.version % _CHECKPOINT_COMMITS == 0:
+                    self.checkpoint()
+                return state.version
+        return None
 
     def version_of(self, transaction: tuple[str, int]) -> int:
         """Find the version that committed a transaction; the newest one where its commit names a later number."""

@@ -82,6 +82,7 @@ class TableState:
         schema: the columns.
         files: name → (time in milliseconds, rows) of each file that counts.
         transactions: application → number, as far as asked for or seen.
+        same_since: the earliest version known to have the same rows: what came after it only merged files.
     """
 
     version: int
@@ -89,10 +90,11 @@ class TableState:
     schema: pa.Schema
     files: dict[str, tuple[int, int]]
     transactions: dict[str, int | None] = field(default_factory=dict)
+    same_since: int = -1
     _paths: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, delta: DeltaTable, schema: pa.Schema) -> TableState | None:
+    def of(cls, delta: DeltaTable, schema: pa.Schema, log: LocalLog) -> TableState | None:
         """Describe an open table; None where it asks more of writers and readers than is done here."""
         protocol, metadata = delta.protocol(), delta.metadata()
         more = metadata.partition_columns or protocol.writer_features or protocol.reader_features
@@ -103,7 +105,10 @@ class TableState:
             return None
         times, counts = actions["modification_time"].to_pylist(), actions["num_records"].to_pylist()
         files = dict(zip(actions["path"].to_pylist(), zip(times, counts, strict=True), strict=True))
-        return cls(delta.version(), delta, schema, files)
+        since = delta.version()
+        while since > 0 and (commit := log.read(since)) is not None and _only_merges(commit):
+            since -= 1
+        return cls(delta.version(), delta, schema, files, same_since=since)
 
     def follow(self, log: LocalLog) -> bool:
         """Take in the commits that came since; False where one of them needs more than that."""
@@ -127,12 +132,19 @@ class TableState:
                 elif kind == "txn":
                     self.transactions[str(body["appId"])] = int(str(body["version"]))
         self.version += 1
+        if not _only_merges(actions):
+            self.same_since = self.version
         return True
+
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """Return where each file lies; ``folder`` is the table's."""
+        for path in self.files.keys() - self._paths.keys():
+            self._paths[path] = folder / unquote(path)
+        return self._paths
 
     def described(self, folder: Path) -> TableFiles:
         """Describe the version; ``folder`` is the table's."""
-        for path in self.files.keys() - self._paths.keys():
-            self._paths[path] = folder / unquote(path)
+        self.paths(folder)
         ordered = sorted(self.files.items(), key=lambda one: (one[1][0], one[0]))
         return TableFiles(
             version=self.version,
@@ -180,6 +192,14 @@ def append_actions(
         }
         actions.append({"add": added})
     return actions
+
+
+def _only_merges(actions: Sequence[Action]) -> bool:
+    """Tell whether a commit only put the same rows into other files."""
+    if not {"add", "remove", "commitInfo"}.issuperset(kind for action in actions for kind in action):
+        return False
+    files = [body for action in actions for kind, body in action.items() if kind != "commitInfo"]
+    return bool(files) and not any(body.get("dataChange", True) for body in files)
 
 
 def _is_plain(action: Action) -> bool:

@@ -23,29 +23,29 @@ from loopwright.core.storage.columns import as_stored, parquet_properties, resto
 from loopwright.core.storage.commits import TableVersion, commit_note, read_commit
 from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
 from loopwright.core.storage.location import Location
-from loopwright.core.storage.parquet import read_files
 from loopwright.core.storage.spool import spooled
 from loopwright.core.storage.table_append import TableAppend
 from loopwright.core.storage.table_changes import TableChange, TableSpan
+from loopwright.core.storage.table_compaction import TableCompaction, unobserved
 from loopwright.core.storage.table_errors import committing, reading
-from loopwright.core.storage.table_files import TableFiles, names_below
+from loopwright.core.storage.table_files import names_below
 from loopwright.core.storage.table_handle import TableHandle
 from loopwright.core.storage.table_mirror import TableMirror
 from loopwright.core.storage.table_name import check_name
+from loopwright.core.storage.table_snapshots import TableSnapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import duckdb
     from deltalake import CommitProperties, DeltaTable
 
     from loopwright.core.clock import Clock
-    from loopwright.core.storage.parquet import ParquetFile
+    from loopwright.core.storage.table_files import TableFiles
 
 __all__ = ["TableStore", "TableVersion"]
 
 _IMPOSSIBLE = set("[]^|%\\\\")  # delta-rs cannot open a folder with these in its name
-_KEPT_SNAPSHOTS = 64
 
 
 class TableStore:
@@ -80,7 +80,7 @@ class TableStore:
         self._clock = clock or SystemClock()
         self._options = dict(options or {})
         self._handles: dict[str, TableHandle] = {}
-        self._snapshots: dict[tuple[str, int], TableFiles] = {}
+        self._snapshots = TableSnapshots(self._folder)
         self._lock = threading.Lock()
 
     def append(
@@ -135,34 +135,6 @@ class TableStore:
 
         with spooled(data) as rows:
             return handle.committed(f"append to table '{table}'", write)
-
-    def adopt(
-        self,
-        table: str,
-        files: Sequence[ParquetFile],
-        schema: pa.Schema,
-        *,
-        transaction: tuple[str, int],
-        metadata: Mapping[str, str] | None = None,
-    ) -> int:
-        """Add whole Parquet files in one commit, as :meth:`append` adds rows, and return its version.
-
-        They are linked into a local table, or copied from another disk, and stay where they are too; where the store is
-        remote or the table lacks some of the ``schema``'s columns, their rows are appended instead.
-        """
-        handle = self._handle(table)
-
-        def commit() -> int:
-            if handle.current() is None:
-                handle.create(schema, self._commit())
-            version = self._local(table, handle).adopt(files, schema, transaction, metadata)
-            return -1 if version is None else version
-
-        version = handle.committed(f"append to table '{table}'", commit)
-        if version >= 0:
-            return version
-        rows = read_files(files, schema)
-        return self.append(table, rows, transaction=transaction, metadata=metadata)
 
     def transaction(self, table: str, app_id: str) -> int | None:
         """Return the last number the application committed to the table, or None (also when there is no table)."""
@@ -251,7 +223,7 @@ class TableStore:
         Raises:
             StoreError: a version is no list of plain Parquet files.
         """
-        if span.empty:
+        if span.empty or self._only_merged(span):
             return None
         return self.change(span).select_added(key)
 
@@ -323,6 +295,16 @@ class TableStore:
 
         return handle.committed(f"compact table '{table}'", merge)
 
+    def tidy(self, table: str, *, is_final: bool = False, on_stage: Callable[[str], None] = unobserved) -> int:
+        """Merge small files as far as one short step goes, and return how many files went; see ``TableCompaction``.
+
+        Nothing happens in remote stores, with nested columns, and where there are few small files unless ``is_final``.
+        The caller keeps away who replaces files of the table.
+        """
+        handle = self._handle(table)
+        with handle.lock, committing(f"compact table '{table}'"):
+            return TableCompaction(handle, self._folder / table, self._clock, on_stage).step(is_final=is_final)
+
     def vacuum(self, table: str, keep: timedelta, *, dry_run: bool) -> list[str]:
         """Remove the files no version younger than ``keep`` needs, and return their names; older versions go with them.
 
@@ -345,15 +327,18 @@ class TableStore:
         self._handle(table).forget()
         if self._mirror is not None:
             self._mirror.drop(table)
-        with self._lock:
-            for kept in [one for one in self._snapshots if one[0] == table]:
-                del self._snapshots[kept]
+        self._snapshots.forget(table)
 
     def checkpoint(self, table: str) -> None:
         """Sum a table's log up in one file, so that opening it stays quick."""
         handle = self._handle(table)
         with handle.lock:
             handle.checkpoint()
+
+    def _only_merged(self, span: TableSpan) -> bool:
+        with (handle := self._handle(span.table)).lock, committing(f"open table '{span.table}'"):
+            state = handle.state()
+            return state is not None and state.same_since <= span.after and span.until <= state.version
 
     def _local(self, table: str, handle: TableHandle) -> TableAppend:
         return TableAppend(handle, self._folder / table, self._clock)
@@ -371,26 +356,7 @@ class TableStore:
 
     def _snapshot(self, table: str, version: int | None) -> TableFiles:
         handle = self._handle(table)
-        if version is not None and (kept := self._snapshots.get((table, version))) is not None:
-            return kept
-        with handle.lock, committing(f"open table '{table}'"):
-            state = handle.state()
-            delta = self._required(table, handle) if state is None else state.delta
-            newest = delta.version() if state is None else state.version
-            wanted = newest if version is None else version
-            if (kept := self._snapshots.get((table, wanted))) is not None:
-                return kept
-            if not 0 <= wanted <= newest:
-                raise UnknownNameError("version", f"{table}@{wanted}", [f"{table}@{newest}"])
-            if state is not None and wanted == newest:
-                snapshot = state.described(self._folder / table)
-            else:
-                snapshot = TableFiles.of(delta if wanted == newest else handle.open(wanted), self._folder / table)
-        with self._lock:
-            self._snapshots[table, wanted] = snapshot
-            while len(self._snapshots) > _KEPT_SNAPSHOTS:
-                self._snapshots.pop(next(iter(self._snapshots)))
-        return snapshot
+        return self._snapshots.of(table, version, handle, lambda: self._required(table, handle))
 
     def _plain(self, table: str, version: int | None) -> TableFiles:
         snapshot = self._snapshot(table, version)

@@ -15,6 +15,7 @@ are deleted, and its units are read again; one after 4 is recorded from facts.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
 from datetime import datetime
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import sqlalchemy as sa
 
-from loopwright.core.errors import StoreBusyError
+from loopwright.core.errors import StoreBusyError, StoreError
 from loopwright.core.hashing import digest_json
 from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import borrowed, connect
@@ -260,7 +261,15 @@ class Ingest:
                 stores.lineage.link(Ref("ingest", identity), ref, "ingested", connection=connection)
         self._on_stage("recorded")
         self.stage.remove()
+        self._tidy()
         return report_of(name, kept, self._history.latest(name))
+
+    def _tidy(self) -> None:
+        """Merge small files a little; the rows are in, whatever comes of it."""
+        for table in (self._table, self._quarantine):
+            with contextlib.suppress(StoreError):
+                if self._stores.tables.exists(table):
+                    self._stores.tables.tidy(table, on_stage=self._on_stage)
 
     def _record_units(self, connection: sa.Connection, identity: str, records: list[Known]) -> None:
         rows = [
