@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -8,15 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import loopwright
 from loopwright.core.errors import ContractError, DeclarationError
 from loopwright.data.check import expect, fresh, row_count, unique
 from loopwright.data.column import column
 from loopwright.data.contract import Contract
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
+from loopwright.data.expected import distribution, volume
+from loopwright.data.expression import all_different, all_equal, among_together, compare, sums_to
+from loopwright.data.header import column_count, column_names
+from loopwright.data.series import decreasing, increasing, outliers, references
 from loopwright.data.sources.files import files
 from loopwright.data.sources.frame import frame
 from loopwright.data.sources.listing import list_source, state_digest
 from loopwright.data.sources.push import push
+from loopwright.data.statistic import distinct_values, most_common, statistic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +60,74 @@ if TYPE_CHECKING:
         (lambda: row_count(at_least=2, at_most=1), "never hold"),
         (lambda: expect(" "), "needs an SQL expression"),
         (lambda: expect("1; DROP TABLE x"), "Write one expression"),
+        (lambda: column("a", "float", above=1, at_least=0), "at_least= and above="),
+        (lambda: column("a", "float", above=1, below=1), "no value can"),
+        (lambda: column("a", "float", above=2, below=1), "the first is larger"),
+        (lambda: column("a", "float", between=(0, 1), below=3), "Keep one"),
+        (lambda: column("a", "string", above="x"), "a range needs"),
+        (lambda: column("a", "int", multiple_of=0.5), "not whole"),
+        (lambda: column("a", "string", multiple_of=2), "is for int and float"),
+        (lambda: column("a", "int", multiple_of=0), "above 0"),
+        (lambda: column("a", "string", length=(3, 1)), "never hold"),
+        (lambda: column("a", "string", length="3"), "in characters"),
+        (lambda: column("a", "string", length=(None, None)), "in characters"),
+        (lambda: column("a", "int", length=3), "is for string"),
+        (lambda: column("a", "int", json=True), "is for string"),
+        (lambda: column("a", "string", format="year"), "no code"),
+        (lambda: column("a", "string", format="%Q"), "has %Q"),
+        (lambda: column("a", "string", starts_with=""), "not empty"),
+        (lambda: column("a", "string", not_matches="("), "no regular expression"),
+        (lambda: column("a", "string", matches="(?=x)y"), "RE2 lacks"),
+        (lambda: column("a", "int", not_among=[]), "is empty"),
+        (lambda: column("a", "date", among=["soon"]), "no time"),
+        (lambda: column("a", "int", mostly=0), "share of rows"),
+        (lambda: column("a", "int", mostly=95), "Write 0.95"),
+        (lambda: column("a", "text", mostly=0.9), "reference"),
+        (lambda: column("a", "string", sensitive=True, mostly=0.9), "is sensitive"),
+        (lambda: compare("a", "<>", "b"), "no comparison"),
+        (lambda: compare("a", "<", "a"), "twice"),
+        (lambda: sums_to(["a"], 1), "at least 2 columns"),
+        (lambda: sums_to(["a", "b"], None), "takes a number"),
+        (lambda: among_together(["a", "b"], [(1,)]), "2 values each"),
+        (lambda: references("a", "couriers"), "dataset.column"),
+        (lambda: references(["a", "b"], "couriers.id"), "2 columns here and 1 there"),
+        (lambda: outliers("a", deviations=0), "above 0"),
+        (lambda: outliers("a", method="lof"), "zscore"),
+        (lambda: increasing("a", per="a"), "twice"),
+        (lambda: statistic("a", "mode", at_least=1), "statistic 'mode'"),
+        (lambda: statistic("a", "mean"), "needs bounds"),
+        (lambda: statistic("a", "mean", at_least=1, on_failure="quarantine"), "whole ingest"),
+        (lambda: statistic("a", "quantile", at_least=1), "q= is for quantile"),
+        (lambda: statistic("a", "mean", at_least=1, q=0.5), "q= is for quantile"),
+        (lambda: statistic("a", "null_share", at_least=2), "between 0 and 1"),
+        (lambda: statistic("a", "stdev", at_most=-1), "never below 0"),
+        (lambda: statistic("a", "mean", between=(2, 1)), "the first is larger"),
+        (lambda: statistic("a", "max", at_most="soon"), "no time"),
+        (lambda: distinct_values("a"), "one of among="),
+        (lambda: distinct_values("a", among="abc"), "list of values"),
+        (lambda: most_common("a", among=[]), "list of values"),
+        (lambda: volume(deviations=1, factor=2), "Keep one"),
+        (lambda: volume(factor=1), "above 1"),
+        (lambda: volume(last=3, least_history=4), "at most last"),
+        (lambda: distribution("a", like=""), "no reference"),
+        (lambda: distribution("a", like=3, measure="kl"), "psi, js, ks"),
+        (lambda: distribution("a", like=3, measure="js", at_most=2), "at most 1"),
+        (lambda: column_names("a", "a"), "twice"),
+        (lambda: column_count(at_most=0), "never hold"),
+        (lambda: row_count(at_least=1, same_as="b"), "two checks"),
+        (lambda: row_count(at_least=1.5), "whole numbers"),
+        (lambda: Contract.of([column("a", "string"), statistic("a", "mean", at_least=1)]), "needs numbers"),
+        (lambda: Contract.of([column("a", "category"), outliers("a")]), "needs numbers"),
+        (lambda: Contract.of([column("a", "text"), most_common("a", among=["x"])]), "reference"),
+        (lambda: Contract.of([column("a", "text"), expect("a <> ''", mostly=0.9)]), "reference"),
+        (lambda: Contract.of([column("a", "string", sensitive=True), references("a", "b.c")]), "sensitive column"),
+        (lambda: Contract.of([column("a", "bool"), distribution("a", like=1, measure="ks")]), "needs an order"),
+        (lambda: Contract.of([column("km", "float"), increasing("kmm")], strict=True), "Did you mean 'km'"),
+        (lambda: Contract.from_description({"columns": [{"name": "a"}]}), "describes no column"),
+        (lambda: Contract.from_description({"columns": [{"name": "a", "type": "int", "best": 1}]}), "has no best"),
+        (lambda: Contract.from_description({"checks": [{"check": "lucky"}]}), "is no check"),
+        (lambda: Contract.from_description([1]), "describes no contract"),
+        (lambda: Contract.load("nowhere.json"), "cannot be read"),
         (lambda: Contract.of([column("a", "int"), column("a", "float")]), "more than once"),
         (lambda: Contract.of([unique("a"), unique("a")]), "more than once"),
         (lambda: Contract.of(["a"]), "holds columns and checks"),
@@ -92,6 +167,32 @@ def test_a_contract_is_known_by_its_content() -> None:
     two = Contract.of([expect("a > 0"), column("a", "int", at_least=0, at_most=1), unique("a")])
     assert one.digest == two.digest
     assert one.digest != Contract.of([column("a", "int", between=(0, 2)), unique("a"), expect("a > 0")]).digest
+
+
+def test_a_contract_goes_to_json_and_to_python_and_back() -> None:
+    couriers = Dataset("couriers", push())
+    one = Contract.of(
+        [
+            column("a", "float", above=0, below=9.5, multiple_of=0.5, mostly=0.9),
+            column("b", "string", length=(1, None), format="%Y", starts_with="x", not_among=["q"], not_matches="z"),
+            column("t", "timestamp", at_least=datetime(2026, 1, 1, tzinfo=UTC), required=False),
+            column("d", "date", between=("2026-01-01", "2026-02-01"), on_failure="warn"),
+            column("n", "int", among=[1, 2], coerce=False),
+            column("s", "string", sensitive="mask", json=True, ends_with="}", contains="a"),
+            unique("a", "b"), fresh("2h"), row_count(at_least=1, on_failure="stop"), row_count(same_as=couriers),
+            expect("a > 0", mostly=0.5), expect("a < 9", name="small"), compare("a", "<", "n"),
+            sums_to(["a", "n"], "a"), among_together(["a", "b"], [(1, "x"), (2, "y'")]), all_different("a", "b"),
+            all_equal("a", "b"), increasing("t", per="b", strictly=True), decreasing("a", mostly=0.9),
+            outliers("a", method="iqr"), references("a", couriers.id), references(["a", "b"], couriers["id", "z"]),
+            statistic("a", "mean", between=(0, 1)), statistic("a", "quantile", q=0.5, at_most=1),
+            statistic("t", "max", at_least="2026-01-01"), distinct_values("b", equal=["x"]),
+            most_common("b", among=["x"]), volume(), distribution("a", like="previous"),
+            column_names("a", "b", others=True), column_count(at_least=2),
+        ],
+        strict=True,
+    )  # fmt: skip
+    assert Contract.from_description(json.loads(json.dumps(one.describe()))).digest == one.digest
+    assert eval(one.to_source(), {"lw": loopwright}).digest == one.digest  # noqa: S307 - our own text
 
 
 def test_images_have_a_key_by_themselves() -> None:
