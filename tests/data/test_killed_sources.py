@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from loopwright.data.sources.source import Source
 
 CHILD = """
-import os, random, signal, sys, threading
+import json, os, signal, sys, threading
 from pathlib import Path
 import loopwright as lw
 from loopwright.core.settings import Settings
@@ -38,26 +38,31 @@ from loopwright.data.ingest import stage
 from loopwright.data.lake import Lake
 from loopwright.data.sources import spool
 
-folder, reached, kind, url, bound = sys.argv[1:]
-
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def killed(stage):
-    if stage == reached:
+def ingest(folder, reached, kind, url, bound):
+    stage.IN_MEMORY_BYTES = spool.IN_MEMORY_BYTES = bound
+    if reached.startswith("after "):
+        threading.Timer(float(reached.split()[1]), kill).start()
+    lake = Lake(
+        open_stores(Settings.load(Path(folder), environ={})), on_stage=lambda stage: stage == reached and kill()
+    )
+    source = lw.sql(url, table="rows", watermark="at") if kind == "sql" else lw.http(
+        url, rows="rows", next="next", watermark="at", since="since"
+    )
+    lake.ingest(Dataset("d", source, contract=[lw.column("x", "int")]))
+    if reached.startswith("after "):
         kill()
 
-stage.IN_MEMORY_BYTES = spool.IN_MEMORY_BYTES = int(bound)
-lake = Lake(open_stores(Settings.load(Path(folder), environ={})), on_stage=killed)
-source = lw.sql(url, table="rows", watermark="at") if kind == "sql" else lw.http(
-    url, rows="rows", next="next", watermark="at", since="since"
-)
-dataset = Dataset("d", source, contract=[lw.column("x", "int")])
-if reached.startswith("after "):
-    threading.Timer(float(reached.split()[1]), kill).start()
-lake.ingest(dataset)
-if reached.startswith("after "):
-    kill()
+for line in sys.stdin:
+    child = os.fork()  # what is killed shares the imports, and nothing else
+    if not child:
+        try:
+            ingest(*json.loads(line))
+        finally:
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 STAGES = ["planned", "staged", "pending", "quarantined", "committed", "recorded"]
 CONTRACT = [lw.column("x", "int")]
@@ -127,11 +132,30 @@ def source_of(kind: str, url: str) -> Source:
     return lw.http(url, rows="rows", next="next", watermark="at", since="since")
 
 
-def kill_at(reached: str, folder: Path, kind: str, url: str, bound: int) -> None:
-    place = "sqlite:///rows.db" if kind == "sql" else url
-    arguments = [str(folder), reached, kind, place, str(bound)]
-    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], check=False, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+class Runner:
+    """A process that forks a child for each ingest that is killed."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def kill_at(self, reached: str, folder: Path, kind: str, url: str, bound: int) -> None:
+        place = "sqlite:///rows.db" if kind == "sql" else url
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([str(folder), reached, kind, place, bound]), file=self._process.stdin, flush=True)
+        assert self._process.stdout.readline().strip() == str(-signal.SIGKILL)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    made = Runner()
+    yield made
+    made.close()
 
 
 def assert_once(stores: Stores, dataset: Dataset, count: int) -> None:
@@ -149,17 +173,17 @@ def assert_once(stores: Stores, dataset: Dataset, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sql", "http"])
-def test_killed_at_every_stage(kind: str, made: Rows, url: str, stores: Stores, tmp_path: Path) -> None:
+def test_killed_at_every_stage(kind: str, made: Rows, url: str, stores: Stores, tmp_path: Path, runner: Runner) -> None:
     for number, reached in enumerate(STAGES):
         made.add(10)
-        kill_at(reached, tmp_path, kind, url, bound=0 if number % 2 else 1 << 20)
+        runner.kill_at(reached, tmp_path, kind, url, bound=0 if number % 2 else 1 << 20)
     assert_once(stores, Dataset("d", source_of(kind, url), contract=CONTRACT), 60)
 
 
 @pytest.mark.parametrize("kind", ["sql", "http"])
-def test_killed_at_random(kind: str, made: Rows, url: str, stores: Stores, tmp_path: Path) -> None:
+def test_killed_at_random(kind: str, made: Rows, url: str, stores: Stores, tmp_path: Path, runner: Runner) -> None:
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(6):
         made.add(7)
-        kill_at(f"after {chance.uniform(0, 0.3):.4f}", tmp_path, kind, url, bound=0)
-    assert_once(stores, Dataset("d", source_of(kind, url), contract=CONTRACT), 28)
+        runner.kill_at(f"after {chance.uniform(0, 0.3):.4f}", tmp_path, kind, url, bound=0)
+    assert_once(stores, Dataset("d", source_of(kind, url), contract=CONTRACT), 42)
