@@ -15,6 +15,7 @@ from loopwright.core.errors import DeclarationError, SourceError
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
+from loopwright.data.sources.bucket import _explained
 from loopwright.data.sources.files import files
 from loopwright.data.sources.here import Here
 from loopwright.data.sources.listing import state_digest
@@ -206,6 +207,12 @@ def test_other_clouds_say_what_they_need(lake: Lake, tmp_path: Path, monkeypatch
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(SourceError, match=r"no credentials for gs://bucket: .*GOOGLE_APPLICATION_CREDENTIALS"):
         lake.ingest(Dataset("d", files("gs://bucket/in/*.csv")))
+
+
+def test_numbers_of_times_and_ports_are_no_status() -> None:
+    text = "Generic S3 error: Error performing list request: Error performing GET http://h:40403/d in 259.401404ms, "
+    explained = _explained("s3://data", "s3://data", text + "after 2 retries - HTTP error: error sending request")
+    assert "s3://data cannot be read" in explained.message
 
 
 @pytest.mark.parametrize(

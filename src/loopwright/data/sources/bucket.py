@@ -143,7 +143,11 @@ def _explained(base: str, what: str, text: str) -> SourceError:
     cloud = _CLOUD.get(scheme, scheme)
     keys = _KEYS.get(cloud)
     first = re.sub(r"^Generic \w+ error: ", "", text.split("\n", 1)[0])[:300].strip()
-    if "NoSuchBucket" in text or "ContainerNotFound" in text or ("404" in first and "list request" in first):
+    if (
+        "NoSuchBucket" in text
+        or "ContainerNotFound" in text
+        or ("status code: 404" in first and "list request" in first)
+    ):
         return SourceError(
             f"There is no bucket {base}.", hint="Correct the URL, or the region and endpoint in the environment."
         )
@@ -156,7 +160,8 @@ def _explained(base: str, what: str, text: str) -> SourceError:
         "/latest/" in first or "computeMetadata" in text or "metadata/identity" in text or "redential" in text
     ):
         return SourceError(f"There are no credentials for {base}: {first}.", hint=f"Set {keys}.")
-    if "403" in first or "401" in first or "necessary privileges" in first or "Unauthenticated" in first:
+    refusals = ("status code: 403", "status code: 401", "necessary privileges", "Unauthenticated")
+    if any(sign in first for sign in refusals):  # bare numbers also occur in times and ports
         return SourceError(
             f"{what} refuses these credentials: {first}.",
             hint=f"Give them the right to list and read, or set others: {keys}." if keys else "Check the address.",
