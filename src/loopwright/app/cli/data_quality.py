@@ -218,8 +218,8 @@ def _show(made: Profile, change: ProfileChange | None) -> None:
     console.print(
         table(f"{made.name}: {made.rows:,} rows", titles, rows, right=["missing", "distinct", "mean"]),
     )
-    for one in findings(made):
-        console.print(f"  [yellow]![/] {escape(one.text)}", highlight=False)
+    for seen in findings(made):
+        console.print(f"  [yellow]![/] {escape(seen.text)}", highlight=False)
     if change is not None:
         _show_change(change)
 

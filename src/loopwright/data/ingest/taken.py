@@ -33,23 +33,22 @@ def name_owners(
     for (label, field), names in fields.items():
         listed = ", ".join(map(quote_name, names))
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE refused AS SELECT {POSITION} AS position, {listed} FROM staged JOIN dropped "
-            f"ON dropped.position = {POSITION} WHERE kind = 'bad' AND label = {quote_text(label)} "
-            f"AND field = {quote_text(field)}"
+            f"CREATE OR REPLACE TEMP TABLE refused AS SELECT {POSITION}, {listed} FROM staged SEMI JOIN "
+            f"(SELECT position AS __at FROM dropped WHERE kind = 'bad' AND label = {quote_text(label)} AND field = {quote_text(field)}) "
+            f"ON __at = {POSITION}"
         )
         same = f"SEMI JOIN refused USING ({listed}) GROUP BY {listed}"
         first = f"first({_said('')} ORDER BY {POSITION})"
-        owners = [f"SELECT {listed}, 1 AS rank, {first} AS owner FROM staged {same}"]
+        owners = [f"SELECT {listed}, 1 AS __rank, {first} AS __owner FROM staged {same}"]
         if {SOURCE, ROW, *names} <= known:
             newest = "ORDER BY _arrived_at DESC" if "_arrived_at" in known else ""
-            owners.append(
-                f"SELECT {listed}, 0 AS rank, first({_said(', stored')} {newest}) AS owner FROM stored {same}"
-            )
+            owner = f"first({_said(', stored')} {newest})"
+            owners.append(f"SELECT {listed}, 0 AS __rank, {owner} AS __owner FROM stored {same}")
         ending = quote_text(NEWER if label == "key" else "")
         con.execute(
-            f"INSERT INTO owners SELECT position, {quote_text(label)}, {quote_text(field)}, "
-            f"arg_min(owner, rank) || {ending} FROM refused JOIN ({' UNION ALL '.join(owners)}) USING ({listed}) "
-            "GROUP BY position"
+            f"INSERT INTO owners SELECT {POSITION}, {quote_text(label)}, {quote_text(field)}, "
+            f"arg_min(__owner, __rank) || {ending} FROM refused JOIN ({' UNION ALL '.join(owners)}) USING ({listed}) "
+            f"GROUP BY {POSITION}"
         )
 
 

@@ -18,6 +18,7 @@ What looks like personal data is said in a comment and never decided.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ MOST_NUMBERS = 12
 ROWS_PER_VALUE = 20
 SEEN_ONCE = 0.001
 HEAD_ROOM = 0.5
+KEY_ROWS = 30  # below which values that never repeat say little
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 _LARGEST = 2**63 - 1
 
@@ -72,10 +74,11 @@ class Inferred:
             source: Its source, as Python.
         """
         seen = f"{self.rows:,} rows" if self.rows == self.rows_there else f"{self.rows:,} of {self.rows_there:,} rows"
+        called = re.sub("[^A-Za-z0-9_-]+", "_", name).lstrip("_-0123456789") or "rows"
         lines = [
             f"# Inferred from {seen}. What holds in them by chance is yours to strike out.",
-            f"{_variable(name)} = loop.dataset(",
-            f"    {name!r},",
+            f"{called.replace('-', '_').lower()} = loop.dataset(",
+            f"    {called!r},",
             f"    source={source},",
         ]
         if self.event_times:
@@ -141,11 +144,11 @@ def infer(
         if told:
             notes[one.name] = told
     declared = {item.name for item in columns}
-    single = [name for name in single if name in declared]
+    single = sorted((name for name in single if name in declared), key=lambda name: "id" not in name.lower())
     checks += [unique(name) for name in single]
     times = _event_times(profile.columns)
     key = tuple(single[:1])
-    if not key and profile.rows:
+    if not key and profile.rows >= KEY_ROWS:
         key = _compound(con, relation, profile.columns, times)
         if key:
             checks.append(unique(*key))
@@ -201,7 +204,7 @@ def _number(
         if sum(1 for _, n in found if n == 1) <= SEEN_ONCE * one.filled:
             return column(name, "int", among=[value for value, _ in found], required=required), None
     low, high = _room(numbers)
-    bounds = (max(-_LARGEST, math.floor(low)), min(_LARGEST, math.ceil(high)))
+    bounds = (max(-_LARGEST - 1, math.floor(low)), min(_LARGEST, math.ceil(high)))
     return column(name, "int", between=bounds, required=required), _sentinel(numbers)
 
 
@@ -257,7 +260,7 @@ def _text(
 
 
 def _may_be_key(one: ColumnProfile) -> bool:
-    if one.nulls or one.rows < 2 or one.distinct < 0.9 * one.rows:
+    if one.nulls or one.rows < KEY_ROWS or one.distinct < 0.9 * one.rows:
         return False
     short = one.texts is not None and one.texts.longest <= 64
     return short or (one.kind == "number" and one.type in _WHOLE)
@@ -289,8 +292,3 @@ def _compound(
             if not _repeats(con, relation, [name, moment]):
                 return (name, moment)
     return ()
-
-
-def _variable(name: str) -> str:
-    made = "".join(sign if sign.isalnum() else "_" for sign in name).strip("_").lower() or "rows"
-    return f"_{made}" if made[0].isdigit() else made
