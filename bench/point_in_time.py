@@ -2,8 +2,8 @@
 
     python bench/point_in_time.py [examples] [rows] [features]
     python bench/point_in_time.py --large [memory in GB]      # 1M examples x 20M rows, peak memory of the process
-    python bench/point_in_time.py --install-peers             # bench/.envs/feast
-    python bench/point_in_time.py --feast                     # the same join in Feast, on its DuckDB store
+
+Feast's join of the same size is in ``materialize.py``.
 
 Three cases: every row known at its event time; the same with a ttl of seven days; and with every tenth row known two
 hours late. The bare query knows neither: it is the floor.
