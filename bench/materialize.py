@@ -5,10 +5,11 @@
     python bench/materialize.py --rows 1000000 --entities 50000 --examples 100000 --features 10
 
 The same Parquet file feeds both. Ours goes the whole way: the rows are a snapshot in the lake, the view is an Ibis
-function, and values are written to the SQLite online store; a second filling after 1,000 new rows shows what is computed
-then. Feast reads the file as a FileSource and materialises into its SQLite store; its historical retrieval is asked for
-the same examples as our join, which computes the view from the lake first. Values are compared row by row. Wall and
-processor time of each process, all threads included, are printed; on a busy machine the second is the one to compare.
+function, and values are written to the SQLite online store; a second filling after 1,000 new rows shows what is
+computed then. Feast reads the file as a FileSource and materialises into its SQLite store; its historical retrieval is
+asked for the same examples as our join, which computes the view from the lake first. Values are compared row by row.
+Wall and processor time of each process, all threads included, are printed; on a busy machine the second is the one to
+compare.
 """
 
 from __future__ import annotations
