@@ -1,6 +1,6 @@
 """How fast rows come in: our ingest beside a bare DuckDB copy of the same file, small pushes, and a folder of images.
 
-    python bench/ingest.py                  # 1,000,000 rows x 10 columns
+    python bench/ingest.py                  # 1,000,000 rows x 15 columns
     python bench/ingest.py --rows 100000 --images 2000 --json
 
 DuckDB's part of the comparison reads the CSV file and writes Parquet, no more. Ours reads the same file, judges every
@@ -16,6 +16,7 @@ import argparse
 import io
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,11 @@ CONTRACT = [
     lw.column("weight_kg", "float"),
     lw.column("express", "bool"),
     lw.column("note", "string", matches="note [0-9]+"),
+    lw.column("customer_id", "int"),
+    lw.column("rating", "float", between=(0, 100)),
+    lw.column("items", "int", between=(0, 12)),
+    lw.column("payment", "category", among=["card", "cash", "invoice"]),
+    lw.column("total", "float", at_least=0),
 ]
 
 
@@ -62,7 +68,11 @@ def write_csv(path: Path, rows: int) -> None:
             f"{CITIES}[1 + i % 4] AS city, TIMESTAMPTZ '2026-01-01T00:00:00Z' + to_seconds(i) AS placed_at, "
             "(hash(i + 1) % 60000 / 1000)::DECIMAL(8, 3) AS minutes, i % 5000 AS courier_id, "
             "hash(i + 2) / 2e19 AS price, hash(i + 3) / 2e18 AS weight_kg, hash(i + 4) % 2 = 0 AS express, "
-            f"'note ' || (i % 1000) AS note FROM range({rows}) t(i)) TO '{path}' (HEADER)"
+            "'note ' || (i % 1000) AS note, hash(i + 5) % 100000 AS customer_id, "
+            "(hash(i + 6) % 1000 / 10)::DECIMAL(8, 1) AS rating, hash(i + 7) % 12 AS items, "
+            "['card', 'cash', 'invoice'][1 + (hash(i + 8) % 3)::INT] AS payment, "
+            "(hash(i + 9) % 100000 / 100)::DECIMAL(8, 2) AS total "
+            f"FROM range({rows}) t(i)) TO '{path}' (HEADER)"
         )
 
 
@@ -120,6 +130,11 @@ def order(number: int) -> dict[str, object]:
         "weight_kg": 0.2,
         "express": True,
         "note": f"note {number % 1000}",
+        "customer_id": number % 100_000,
+        "rating": 0.5 * (number % 200),
+        "items": number % 12,
+        "payment": "card",
+        "total": 12.5,
     }
 
 
@@ -160,10 +175,18 @@ PARTS: dict[str, Callable[[Path], dict[str, float]]] = {
 }
 
 
+def child(part: str, project: Path) -> dict[str, float]:
+    """Measure a part in a process of its own."""
+    command = [sys.executable, __file__, "--part", part, "--project", str(project)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
 def main() -> None:
     """Run every part in its own process, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=1, help="of the copy and the ingests; medians are given")
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
@@ -173,6 +196,7 @@ def main() -> None:
         print(json.dumps(PARTS[chosen.part](chosen.project)))
         return
     found: dict[str, dict[str, float]] = {}
+    more: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_csv(folder / "orders.csv", chosen.rows)
@@ -181,13 +205,22 @@ def main() -> None:
             project = folder / "images" if part == "images" else folder / part.replace(" ", "-")
             (project / "in").mkdir(parents=True, exist_ok=True)
             (project / "in/orders.csv").hardlink_to(folder / "orders.csv")
-            command = [sys.executable, __file__, "--part", part, "--project", str(project)]
-            found[part] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found[part] = child(part, project)
+        for number in range(1, chosen.rounds):
+            for part in ("duckdb", "ingest", "ingest with a key"):
+                project = folder / f"{part.replace(' ', '-')}-{number}"
+                (project / "in").mkdir(parents=True)
+                (project / "in/orders.csv").hardlink_to(folder / "orders.csv")
+                more.setdefault(part, [found[part]]).append(child(part, project))
+                shutil.rmtree(project)
+    found |= {
+        part: {name: statistics.median(one[name] for one in all_) for name in all_[0]} for part, all_ in more.items()
+    }
     if chosen.json:
         print(json.dumps(found, indent=2))
         return
     bare = found["duckdb"]
-    print(f"{chosen.rows:,} rows x 10 columns of CSV")
+    print(f"{chosen.rows:,} rows x 15 columns of CSV")
     for part in ("duckdb", "ingest", "ingest with a key"):
         one = found[part]
         print(

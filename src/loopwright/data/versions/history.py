@@ -51,22 +51,20 @@ class History:
         name = named.dataset
         version = named.version if version is None else version
         at, tag = at or named.at, tag or named.tag
-        found = self.snapshots(name)
-        if not found:
-            raise UnknownNameError("dataset with rows", name, self.names())
-        if tag is not None:
+        if tag is not None and self.latest(name) is not None:
             version = Tags(self._stores.facts, self._stores.clock).find(name, tag).version
-        if version is not None:
-            found = [one for one in found if one.version == version]
-        if at is not None:
-            found = [one for one in found if one.created_at <= at]
+        found = self.snapshots(name, limit=1, version=version, at=at)
+        if not found and self.latest(name) is None:
+            raise UnknownNameError("dataset with rows", name, self.names())
         if not found:
             shown = f"{name}@{version}" if version is not None else f"{name} at {at:%Y-%m-%d %H:%M:%S%z}"
             raise UnknownNameError("snapshot", shown, [one.ref.id for one in self.snapshots(name)])
         return found[0]
 
-    def snapshots(self, name: str, *, limit: int | None = None) -> list[Snapshot]:
-        """Return the snapshots, the newest first."""
+    def snapshots(
+        self, name: str, *, limit: int | None = None, version: int | None = None, at: datetime | None = None
+    ) -> list[Snapshot]:
+        """Return the snapshots, the newest first; only those of a version, or from before a moment, if one is given."""
         query = (
             sa.select(ingests, datasets.c.declaration)
             .join(datasets, datasets.c.name == ingests.c.dataset)
@@ -74,6 +72,10 @@ class History:
             .order_by(ingests.c.number.desc())
             .limit(limit)
         )
+        if version is not None:
+            query = query.where(ingests.c.version == version)
+        if at is not None:
+            query = query.where(ingests.c.finished_at <= at)
         with self._stores.facts.read() as connection:
             rows = connection.execute(query).all()
         return [
