@@ -10,7 +10,7 @@ left alone, and said.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "archived version", "training set", "table files", "quarantined rows", "unnamed blob", "run folder", "local copy",
-    "log segment", "online view",
+    "log segment", "online view", "predictions", "payloads", "trash",
 ]  # fmt: skip
 LEAST_AGE = timedelta(hours=1)  # a blob is put before the fact that names it; no write is under way for longer
 _COPIES = ("fetched", "rebuilt", "cache", "tmp")  # folders on this machine that are filled again when they are needed
@@ -141,7 +141,8 @@ class Collector:
             self._id = self._trash.begin(restore_window=self._policy.restore)
             made = self._run()
             if not any(one.kind not in {"trash", "log segment"} for one in made.found):
-                self._trash.empty(self._id)
+                self._trash.cancel(self._id)
+                made = replace(made, id="")
             return made
 
     def _run(self) -> Collection:

@@ -85,7 +85,7 @@ def restore_places(stores: Stores, shard: str, places: Sequence[Sequence[object]
         names = ("digest", "shard", "offset", "length")
         kinds = (pa.string(), pa.string(), pa.int64(), pa.int64())
         columns = {
-            name: pa.array([row[i] for row in rows], kind)  # type: ignore[misc]
+            name: pa.array([row[i] for row in rows], kind)
             for i, (name, kind) in enumerate(zip(names, kinds, strict=True))
         }
         stores.tables.append(INDEX, pa.table(columns))

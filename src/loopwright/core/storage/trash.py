@@ -91,6 +91,11 @@ class Trash:
             )
         return identity
 
+    def cancel(self, identity: str) -> None:
+        """Forget a collection that took nothing."""
+        with self._stores.facts.write() as connection:
+            connection.execute(collections.delete().where(collections.c.id == identity))
+
     def take_objects(self, identity: str, sizes: Mapping[str, int], *, kind: str, name: str) -> None:
         """Move objects of the store, named by their path below its place, with their size."""
         self._list(identity, "store", sizes, kind, name)

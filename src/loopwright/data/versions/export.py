@@ -8,7 +8,7 @@ columns; texts and images stay references.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from deltalake import write_deltalake
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import duckdb
+    import pyarrow as pa
 
 _BATCH_ROWS = 131_072
 
@@ -41,6 +42,6 @@ def export_rows(con: duckdb.DuckDBPyConnection, view: str, target: Path) -> int:
         con.execute(f"COPY (SELECT {listed} FROM {view}) TO {quote_text(str(part))} ({form})")
         part.replace(target)
     else:
-        rows = con.execute(f"SELECT {listed} FROM {view}").to_arrow_reader(_BATCH_ROWS)
-        write_deltalake(str(target), rows, mode="error")
+        rows = con.sql(f"SELECT {listed} FROM {view}").to_arrow_reader(_BATCH_ROWS)
+        write_deltalake(str(target), cast("pa.RecordBatchReader", rows), mode="error")
     return int(con.execute(f"SELECT count(*) FROM {view}").fetchall()[0][0])
