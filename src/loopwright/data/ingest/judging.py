@@ -14,14 +14,13 @@ from loopwright.core.errors import ContractError, IngestStoppedError, SourceErro
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import quote_text
-from loopwright.data.check import Expect, Unique
 from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
 from loopwright.data.contract import require_known
 from loopwright.data.ingest.drift import Drift
 from loopwright.data.ingest.identity import Identified, Identity
 from loopwright.data.ingest.payload import store_payloads
 from loopwright.data.ingest.redaction import Redaction
-from loopwright.data.ingest.settling import Settling
+from loopwright.data.ingest.settling import Settling, looks_at_others
 from loopwright.data.ingest.stage import SOURCE, Stage, with_system_columns
 from loopwright.data.ingest.stray import Stray
 from loopwright.data.ingest.text import TextShelf, raw_with_texts
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from loopwright.core.storage.stores import Stores
-    from loopwright.data.contract import Contract
     from loopwright.data.dataset import Dataset
     from loopwright.data.quality.whole import WholeResult
     from loopwright.data.sources.plan import Plan
@@ -321,7 +319,7 @@ class Judging:
             tally.merge(later)
         accepted = tally.rows_read - tally.rows_bad - duplicates - quarantined_by_key
         superseding = identified.superseding if identified else 0
-        if self._stage.has("good") and _looks_at_others(self._dataset.contract):
+        if self._stage.has("good") and looks_at_others(self._dataset.contract):
             dropped = identified.dropped if identified else np.empty(0, dtype=np.int64)
             settling = Settling(
                 con, self._stores, self._dataset, self._stage, now=self._now, refused=list(refused), dropped=dropped
@@ -372,13 +370,6 @@ class Judging:
                     hint="Look at the source, or set on_failure='warn' for the check.",
                 )
         warnings += [f"{one.label} failed: {one.problem}" for one in results if one.problem is not None]
-
-
-def _looks_at_others(contract: Contract) -> bool:
-    return any(item.mostly is not None for item in contract.columns) or any(
-        not isinstance(check, Unique) and not (isinstance(check, Expect) and check.mostly is None)
-        for check in contract.checks
-    )
 
 
 def refused_rows(refused: dict[str, str]) -> pa.Table:

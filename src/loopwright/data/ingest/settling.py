@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
+from loopwright.data.check import Expect, Unique
 from loopwright.data.column import SYSTEM_COLUMNS
 from loopwright.data.ingest.past import LakePast
 from loopwright.data.ingest.stage import POSITION, SOURCE
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from loopwright.core.storage.stores import Stores
+    from loopwright.data.contract import Contract
     from loopwright.data.dataset import Dataset
     from loopwright.data.ingest.stage import Positions, Stage
     from loopwright.data.quality.failing import RowsFailed
@@ -145,3 +147,11 @@ class Settling:
                 f"GROUP BY {POSITION}, {SOURCE}, {ROW} ORDER BY {POSITION}"
             )
         )
+
+
+def looks_at_others(contract: Contract) -> bool:
+    """Tell whether a contract has checks that look at more than one row."""
+    return any(item.mostly is not None for item in contract.columns) or any(
+        not isinstance(check, Unique) and not (isinstance(check, Expect) and check.mostly is None)
+        for check in contract.checks
+    )
