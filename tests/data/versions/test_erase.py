@@ -257,7 +257,7 @@ def test_killed_at_every_stage(stores: Stores, clock: ManualClock, tmp_path: Pat
         for version, ids in others.items():
             rows = fresh.read("datasets/people", version=version)
             assert {n for n in rows["id"].to_pylist() if n < 100} == set(ids)
-            assert pl.read_delta(place, version=version).height == rows.num_rows
+            assert {n for n in pl.read_delta(place, version=version)["id"].to_list() if n < 100} == set(ids)
     assert [one.status for one in lake.erasures("people")] == ["planned"]
     stores.tables.forget("datasets/people")
     lake.push(PEOPLE, [{"id": 50, "who": "new", "x": 1.0}])  # what is pending is completed before anything is added
