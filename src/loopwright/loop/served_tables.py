@@ -66,6 +66,6 @@ def _spans(stores: Stores) -> dict[str, set[int]]:
     with stores.facts.read() as connection:
         for model, spans in connection.execute(query):
             rounds[model] = rounds.get(model, 0) + 1
-            for table, after, until in spans.values() if rounds[model] <= 2 else ():  # noqa: PLR2004 - as said above
+            for table, after, until in spans.values() if rounds[model] <= 2 else ():
                 found.setdefault(str(table), set()).update((int(after), int(until)))
     return found
