@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
     from loopwright.data.dataset import Dataset
 
-_WHOLE_ROWS = "json_type(raw) = 'OBJECT' AND _source_row >= 0"
+# A row that did not fit the file's columns is kept as the text of its own JSON.
+_RAW = "CASE WHEN json_type(raw) = 'VARCHAR' AND json_valid(raw ->> '$') THEN raw ->> '$' ELSE raw END"
+_WHOLE_ROWS = f"json_type({_RAW}) = 'OBJECT' AND _source_row >= 0"
 _ORIGIN = ", ".join(ORIGIN)
 _TAKEN = pa.schema([("_ingest_id", pa.string()), ("_source", pa.string()), ("_source_row", pa.int64())])
 
@@ -120,7 +122,10 @@ def prepare(
     if given is not None:
         gone = int(_one(con, "SELECT count(*) FROM given ANTI JOIN kept_out ON given.__id = kept_out.id"))
         filtered = f" SEMI JOIN given ON given.__id = kept_out.id{filtered}"
-    con.execute(f"CREATE TEMP TABLE chosen AS SELECT * FROM kept_out{filtered} AND {_WHOLE_ROWS}")
+    con.execute(
+    whole = f"kept_out.* REPLACE ({_RAW} AS raw)"
+    con.execute(f"CREATE TEMP TABLE chosen AS SELECT {whole} FROM kept_out{filtered} AND {_WHOLE_ROWS}")
+    )
     columns = raw_columns(con, "chosen")
     raw = f"id AS __id, {_ORIGIN}, reasons AS __reasons{listed_sql(columns)}"
     con.execute(f"CREATE TEMP VIEW raw_rows AS SELECT {raw} FROM chosen")
