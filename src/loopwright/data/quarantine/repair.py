@@ -122,10 +122,8 @@ def prepare(
     if given is not None:
         gone = int(_one(con, "SELECT count(*) FROM given ANTI JOIN kept_out ON given.__id = kept_out.id"))
         filtered = f" SEMI JOIN given ON given.__id = kept_out.id{filtered}"
-    con.execute(
     whole = f"kept_out.* REPLACE ({_RAW} AS raw)"
     con.execute(f"CREATE TEMP TABLE chosen AS SELECT {whole} FROM kept_out{filtered} AND {_WHOLE_ROWS}")
-    )
     columns = raw_columns(con, "chosen")
     raw = f"id AS __id, {_ORIGIN}, reasons AS __reasons{listed_sql(columns)}"
     con.execute(f"CREATE TEMP VIEW raw_rows AS SELECT {raw} FROM chosen")
