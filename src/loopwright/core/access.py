@@ -41,10 +41,11 @@ access_tokens = sa.Table(
     sa.Column("id", sa.String(36), primary_key=True),
     sa.Column("name", sa.String(120), nullable=False),
     sa.Column("role", sa.String(12), nullable=False),
-    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
+    sa.UniqueConstraint("digest", name="uq_access_tokens_digest"),
 )
 
 sensitive_reads = sa.Table(
