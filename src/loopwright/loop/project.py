@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from loopwright.loop.model import Approval
     from loopwright.loop.triggers import Trigger
     from loopwright.monitoring.watch import DriftWindows, Kpi, LossWatch
-    from loopwright.planning.workload import Cadence, Workload
+    from loopwright.planning.cadence import Cadence
+    from loopwright.planning.workload import Workload
     from loopwright.training.search import Search
 
     ViewFunction = Callable[..., ibis.Table]
