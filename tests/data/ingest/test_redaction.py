@@ -96,6 +96,16 @@ def test_equal_values_stay_equal_over_ingests_and_as_a_key(stores: Stores) -> No
     assert found is not None
 
 
+def test_a_row_that_its_key_keeps_out_has_the_pseudonym_that_is_stored(stores: Stores) -> None:
+    lake = Lake(stores)
+    dataset = Dataset("cards", push(), key="card", contract=[column("card", "string", sensitive="hash")])
+    lake.push(dataset, [{"card": "c1", "n": 1}])
+    assert lake.push(dataset, [{"card": "c1", "n": 2}]).rows_quarantined == 1
+    (entry,) = lake.quarantine("cards").entries()
+    assert entry.raw == {"card": Pseudonyms(stores.facts).of("c1"), "n": 2}
+    assert "taken by" in str(entry.reasons[0].value)
+
+
 @pytest.mark.parametrize("word", ["mask", "drop"])
 def test_what_tells_rows_apart_cannot_be_lost(word: str) -> None:
     item = column("card", "string", sensitive=word)

@@ -202,7 +202,7 @@ class Judging:
             tally.add(kept.good.num_rows + kept.bad.num_rows, kept)
             self._texts.add(self._redaction.good(kept.good))
             self._drift.look_at(kept.bad)
-            self._stage_bad(kept.bad)
+            self._stage_bad(self._redaction.bad(kept.bad))
             last = max(last, row)
         return last
 
@@ -239,7 +239,6 @@ class Judging:
         self._stage.add_good(with_system_columns(rows, arrived=arrived, ingest_id=self._ingest_id))
 
     def _stage_bad(self, rows: pa.Table) -> None:
-        rows = self._redaction.bad(rows)
         self._stage.add_bad(with_system_columns(rows, arrived=self._now, ingest_id=self._ingest_id))
 
     def _check_names(self, judge: Judge, columns: list[str]) -> None:
