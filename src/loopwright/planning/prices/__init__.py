@@ -1,0 +1,1 @@
+"""Prices of machines, commitments, network and managed services, each row with its source and its day."""
