@@ -3,6 +3,9 @@
 Only what may have changed since the stored mark is computed and written: the entities of new rows, and those with a row
 that was not known yet (``loopwright.features.incremental``). Rows go in pieces, the mark after the last one: killed
 anywhere, the next call does the rest, and doing it twice changes nothing.
+
+One process of a machine fills a view at a time, and never with older snapshots than the store has: a turn and the
+controller that follows pushes may both ask.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import pyarrow as pa
 
 from loopwright.core.errors import FeatureError
+from loopwright.core.storage.file_lock import FileLock
 from loopwright.features.compiled_view import compile_view
 from loopwright.features.engine import Inputs
 from loopwright.features.incremental import Change, as_keys, change_since, local_key, schemas_of, to_values
@@ -54,6 +58,7 @@ class MaterializeReport:
         how: What was computed: ``nothing``; entities that were ``waiting`` for values to become known; those
             ``touched`` by new rows (and the waiting ones); or ``all``.
         because: Where all was computed although something had been before: why.
+        next_known: When the next value becomes known; None where none is on its way.
     """
 
     view: str
@@ -64,6 +69,7 @@ class MaterializeReport:
     rows_computed: int = 0
     how: How = "nothing"
     because: str = ""
+    next_known: datetime | None = None
 
 
 def view_key(view: FeatureView) -> str:
@@ -97,10 +103,29 @@ def materialize(
     Raises:
         FeatureError: If a snapshot is missing, or the view breaks a rule.
     """
-    key = view_key(view)
     read = inputs_of(stores, lake, view, snapshots)
+    with FileLock(stores.local / "locks" / f"online {view_key(view)}.lock").hold():
+        return _fill(stores, online, engine, view, read, labels, until)
+
+
+def newest_online(online: OnlineStore, key: str) -> datetime | None:
+    """Return the newest event time that was written for a view (``name@version``); None where none was."""
+    newest = json.loads(online.mark(key) or "{}").get("newest")
+    return None if newest is None else from_micros(newest)
+
+
+def _fill(
+    stores: Stores,
+    online: OnlineStore,
+    engine: FeatureEngine,
+    view: FeatureView,
+    read: Inputs,
+    labels: Sequence[Label],
+    until: datetime,
+) -> MaterializeReport:
+    key = view_key(view)
     compiled = compile_view(view, schemas_of(read), labels)
-    now: dict[str, object] = {
+    now: dict[str, Any] = {
         "snapshots": {name: snapshot.version for name, snapshot in read.snapshots.items()},
         "labels": late_labels(compiled, labels),
     }
@@ -112,6 +137,8 @@ def materialize(
     after: datetime | None = None
     if "next" in mark and last.get("labels") == now["labels"]:
         waiting = as_keys(local_key(compiled)[0], mark.get("pending"))
+        if last != now and _is_behind(now["snapshots"], last["snapshots"]):
+            return _nothing_new(online, key, mark, until=from_micros(mark["until"]))
         if last == now:
             if moment <= mark["until"] or moment < (mark["next"] or math.inf):
                 return _nothing_new(online, key, mark, until)
@@ -122,16 +149,31 @@ def materialize(
     elif mark:
         change = Change(None, "labels arrive otherwise than before")
     written = 0
+    newest: int | None = mark.get("newest")
     with engine.open(replace(read, only=change.only)) as session:
         rows = session.compute(view, labels)
         record_views(stores, [rows])
         for batch in session.latest(rows, until=until, after=after, batch=ROWS_PER_WRITE):
-            written += online.write_many(key, online_rows(rows, batch))
+            ready = online_rows(rows, batch)
+            written += online.write_many(key, ready)
+            moments = [to_micros(row.event_time) for row in ready]
+            newest = max(moments, default=newest) if newest is None else max([newest, *moments])
         waits = _waits(session, rows, compiled, until)
-    online.write_many(key, (), mark=json.dumps({"inputs": now, "until": moment, **waits}))
+    marked = {"inputs": now, "until": moment, "newest": newest, **waits}
+    online.write_many(key, (), mark=json.dumps(marked))
     return MaterializeReport(
-        key, written, online.count(key), until, skipped=False, rows_computed=rows.rows, how=how, because=change.because
-    )
+        key, written, online.count(key), until, skipped=False, rows_computed=rows.rows, how=how, because=change.because,
+        next_known=_next_of(marked),
+    )  # fmt: skip
+
+
+def _is_behind(now: Mapping[str, int], last: Mapping[str, int]) -> bool:
+    """Tell whether what is filled from is older than what the store was filled from."""
+    return now.keys() == last.keys() and all(now[name] <= last[name] for name in now)
+
+
+def _next_of(mark: Mapping[str, Any]) -> datetime | None:
+    return None if mark["next"] is None else from_micros(mark["next"])
 
 
 def late_labels(compiled: CompiledView, labels: Sequence[Label]) -> list[list[object]]:
@@ -148,7 +190,7 @@ def _nothing_new(online: OnlineStore, key: str, mark: dict[str, Any], until: dat
     reached = max(to_micros(until), int(mark["until"]))
     if reached > mark["until"]:
         online.write_many(key, (), mark=json.dumps({**mark, "until": reached}))
-    return MaterializeReport(key, 0, online.count(key), from_micros(reached), skipped=True)
+    return MaterializeReport(key, 0, online.count(key), from_micros(reached), skipped=True, next_known=_next_of(mark))
 
 
 def _waits(session: EngineSession, rows: ViewRows, compiled: CompiledView, until: datetime) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from loopwright.core.errors import TurnInProgressError
 from loopwright.loop.decisions import DecisionLog
-from loopwright.loop.live_views import labels_of, live_views
+from loopwright.loop.freshening import Freshening
 from loopwright.loop.lock import is_turning
 from loopwright.loop.policy import decide
 from loopwright.loop.situation import situation_of
@@ -54,6 +54,9 @@ class Controller:
         loop: The declared project.
         workspace: Its workspace.
         start_turn: Begins the turn of an approved decision.
+
+    Attributes:
+        freshening: Fills the online store; a tick lets it look once, and a thread may keep it looking between two.
     """
 
     def __init__(self, loop: Loop, workspace: Workspace, start_turn: TurnStarter) -> None:
@@ -62,7 +65,7 @@ class Controller:
         self._start_turn = start_turn
         self._decisions = DecisionLog(workspace.stores)
         self._rollout = Rollout(workspace.stores)
-        self._online_is_stale = True  # what a controller before this one left undone is not known
+        self.freshening = Freshening(loop, workspace)
 
     def tick(self) -> TickReport:
         """Ingest what is new, watch every model, carry on its release, and decide whether the loop turns again."""
@@ -80,10 +83,7 @@ class Controller:
             made += [record] if record is not None else []
             held += [waiting] if waiting else []
         self._workspace.monitoring.deliver()
-        self._online_is_stale |= rows > 0
-        if self._online_is_stale:
-            self._fill_online()
-            self._online_is_stale = False
+        self.freshening.look()
         for decision in self._decisions.list(self._loop.name, status="approved"):
             self._start_turn(decision)
         return TickReport(rows, tuple(signals), tuple(releases), tuple(made), tuple(held))
@@ -95,15 +95,6 @@ class Controller:
                 with contextlib.suppress(TurnInProgressError):  # a turn is ingesting it right now
                     rows += self._workspace.data.ingest(dataset).rows_accepted
         return rows
-
-    def _fill_online(self) -> None:
-        """Bring the features of deployed models up to the newest rows, between turns too."""
-        known = self._workspace.data.names()
-        labels = labels_of(self._loop)
-        for live in live_views(self._loop, self._workspace):
-            if all(dataset.name in known for dataset in live.view.datasets):
-                snapshots = {each.name: self._workspace.data.snapshot(each.name) for each in live.view.datasets}
-                self._workspace.features.materialize(live.view, snapshots, labels=labels)
 
     def _decide(self, model: ModelDeclaration) -> tuple[DecisionRecord | None, str | None]:
         if model.retrain is None or self._workspace.aliases.current(model.name) is None:

@@ -1,6 +1,7 @@
 """The controlling process of ``up``: ``python -m loopwright.loop.controller_process PROJECT PARENT_PID TICK_S``.
 
-It ticks; a turn runs in a process of its own, so that a training never keeps the monitor from looking.
+It ticks; a turn runs in a process of its own, so that a training never keeps the monitor from looking, and a thread
+keeps online values fresh, so that neither does the monitor keep features waiting.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from loopwright.core.errors import LoopwrightError
 from loopwright.core.storage.file_lock import FileLock
 from loopwright.loop.controller import Controller
 from loopwright.loop.exit_code import exit_code_of
+from loopwright.loop.freshening import freshening_thread
 from loopwright.loop.loading import load_loop
 from loopwright.workspace import Workspace
 
@@ -60,6 +62,7 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
             signal.signal(number, lambda *_: stop.set())
         turns = TurnProcess(project)
         controller = Controller(load_loop(project), workspace, turns)
+        thread = freshening_thread(controller.freshening, stop)
         while not stop.is_set() and os.getppid() == parent_pid:
             try:
                 report = controller.tick()
@@ -71,6 +74,8 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
                 for signal_seen in report.signals:
                     _log.info("signal", check=signal_seen.check, version=signal_seen.version, value=signal_seen.value)
             stop.wait(tick_s)
+        stop.set()
+        thread.join()
 
 
 def main() -> int:
