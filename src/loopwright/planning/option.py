@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from loopwright.planning.cost import total
-
-if TYPE_CHECKING:
-    from loopwright.planning.cost import CostLine, Stage
+from loopwright.planning.cost import CostLine, Stage, total
 
 Purchase = Literal["on_demand", "spot", "commit_1y", "commit_3y"]
 Packaging = Literal["vm", "vm_group", "kubernetes", "serverless", "local"]

@@ -68,6 +68,8 @@ class Workload:
         fixed: What is decided already.
         batches: Jobs that score many rows at once.
         streams: Streams that are scored.
+        ratios: How much longer a service takes on other hardware, with the standard deviation of the ratio's logarithm,
+            by architecture (``x86``, ``arm``), accelerator or machine type.
         given: The names of the fields that the person gave.
     """
 
@@ -97,6 +99,7 @@ class Workload:
     fixed: Fixed = field(default_factory=Fixed)
     batches: tuple[BatchJob, ...] = ()
     streams: tuple[StreamJob, ...] = ()
+    ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
 
     @property
