@@ -2,6 +2,8 @@
 
 The figures stand in ``object_storage.csv`` beside this file and are list prices of one region each. A month is 30.4167
 days and a GB is 10^9 bytes, as the formulas here take them. Classes that keep one copy in one place are not in it.
+Where the price of requests into a class was found in no source, its row says so, and the class is left out unless asked
+for.
 """
 
 from __future__ import annotations
@@ -34,11 +36,14 @@ class StorageClass:
         api_name: As the provider's lifecycle rules call it.
         usd_per_gb_month: Storing.
         usd_per_1k_writes: Requests that write or list.
+        usd_per_1k_reads: Requests that read.
         usd_per_1k_transitions: Objects moved into the class; 0 for the first class.
         usd_per_gb_retrieval: Reading back.
         min_days: An object that leaves earlier is billed up to here.
         min_object_bytes: A smaller object is billed as one of this size.
+        overhead_bytes: Billed with every object, whatever its size: the index of an archive.
         reads_at_once: Whether an object can be read without asking for it hours before.
+        unverified: Which of its figures have no source, in words; empty where all have one.
         source: Where the figures are from.
         as_of: Of what day.
     """
@@ -49,11 +54,14 @@ class StorageClass:
     api_name: str
     usd_per_gb_month: float
     usd_per_1k_writes: float
+    usd_per_1k_reads: float
     usd_per_1k_transitions: float
     usd_per_gb_retrieval: float
     min_days: int
     min_object_bytes: int
+    overhead_bytes: int
     reads_at_once: bool
+    unverified: str
     source: str
     as_of: date
 
@@ -64,7 +72,11 @@ class StorageClass:
         >>> ia.name, round(1e6 * ia.usd_per_month(100_000), 2), round(1e6 * ia.usd_per_month(200_000), 2)
         ('standard_ia', 1.6, 2.5)
         """
-        return max(size_bytes, self.min_object_bytes) / GB * self.usd_per_gb_month
+        return self.billed_bytes(size_bytes) / GB * self.usd_per_gb_month
+
+    def billed_bytes(self, size_bytes: float) -> float:
+        """Return what one object of a size is billed as."""
+        return max(size_bytes, self.min_object_bytes) + self.overhead_bytes
 
 
 def break_even_months(hot: StorageClass, cold: StorageClass, size_bytes: float) -> float | None:
@@ -81,8 +93,12 @@ def break_even_months(hot: StorageClass, cold: StorageClass, size_bytes: float) 
 
 
 @functools.cache
-def storage_classes(provider: str) -> tuple[StorageClass, ...]:
+def storage_classes(provider: str, *, with_unverified: bool = False) -> tuple[StorageClass, ...]:
     """Return a provider's classes, the hottest first.
+
+    Args:
+        provider: ``aws``, ``gcp`` or ``azure``.
+        with_unverified: Whether to give those too of which a figure has no source.
 
     Raises:
         UnknownNameError: If there are no prices for it.
@@ -91,7 +107,7 @@ def storage_classes(provider: str) -> tuple[StorageClass, ...]:
     """
     with _TABLE.open(newline="", encoding="utf-8") as file:
         rows = [_read(row) for row in csv.DictReader(file)]
-    found = [row for row in rows if row.provider == provider]
+    found = [row for row in rows if row.provider == provider and (with_unverified or not row.unverified)]
     if not found:
         raise UnknownNameError("provider with prices", provider, sorted({row.provider for row in rows}))
     for hotter, colder in itertools.pairwise(found):
@@ -103,7 +119,13 @@ def storage_classes(provider: str) -> tuple[StorageClass, ...]:
 def _read(row: dict[str, str]) -> StorageClass:
     prices = [
         float(row[name] or 0)
-        for name in ("usd_per_gb_month", "usd_per_1k_writes", "usd_per_1k_transitions", "usd_per_gb_retrieval")
+        for name in (
+            "usd_per_gb_month",
+            "usd_per_1k_writes",
+            "usd_per_1k_reads",
+            "usd_per_1k_transitions",
+            "usd_per_gb_retrieval",
+        )
     ]
     if min(prices) < 0 or prices[0] == 0 or not row["source"]:
         raise DeclarationError(f"The prices of {row['provider']} {row['storage_class']} are not usable: {row}.")
@@ -116,9 +138,12 @@ def _read(row: dict[str, str]) -> StorageClass:
         prices[1],
         prices[2],
         prices[3],
+        prices[4],
         int(row["min_days"]),
         int(row["min_object_bytes"]),
+        int(row["overhead_bytes"]),
         row["reads_at_once"] == "yes",
+        row["unverified"],
         row["source"],
         date.fromisoformat(row["as_of"]),
     )
