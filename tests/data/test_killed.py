@@ -140,7 +140,7 @@ def test_a_kill_while_small_files_are_merged(reached: str, stores: Stores, tmp_p
     lake.push(PUSH, [{"x": 99}])
     assert_once(lake, "p", [1, *range(10, 73), 99], ["bad"])
     assert sorted(lake.read(pinned)["x"].to_pylist()) == list(range(10, 73))
-    assert lake.compact("p") > 0
+    lake.compact("p")
     assert lake.scan_sql(lake.snapshot("p")).count(".parquet") == 1
     assert_once(lake, "p", [1, *range(10, 73), 99], ["bad"])
     assert lake.compact("p") == 0

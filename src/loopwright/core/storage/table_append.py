@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import pyarrow as pa
 from deltalake.exceptions import CommitFailedError
 
 from loopwright.core.storage.columns import to_storable
@@ -18,8 +19,6 @@ from loopwright.core.storage.parquet import ParquetFiles, is_flat
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    import pyarrow as pa
 
     from loopwright.core.clock import Clock
     from loopwright.core.storage.parquet import ParquetFile
@@ -41,9 +40,14 @@ class TableAppend:
         self._clock = clock
 
     def append(
-        self, rows: pa.Table, transaction: tuple[str, int] | None, metadata: Mapping[str, str] | None
+        self,
+        rows: pa.Table | pa.RecordBatchReader,
+        transaction: tuple[str, int] | None,
+        metadata: Mapping[str, str] | None,
     ) -> int | None:
         """Write rows and commit them; None where delta-rs has to: new or nested columns, no table yet, another place.
+
+        Rows of a stream are written as they come; where None is returned none was taken.
 
         Raises:
             CommitFailedError: the table's columns changed meanwhile.
@@ -51,14 +55,15 @@ class TableAppend:
         state = self._handle.state()
         if state is None:
             return None
-        storable = to_storable(rows, table=self._folder.name, existing=state.schema)
-        if not is_flat(storable.schema) or not set(storable.schema.names) <= set(state.schema.names):
+        schema = to_storable(rows.schema.empty_table(), table=self._folder.name, existing=state.schema).schema
+        if not is_flat(schema) or not set(schema.names) <= set(state.schema.names):
             return None
         if (done := self._done(transaction)) is not None:
             return done
-        writer = ParquetFiles(self._folder, f"part-{state.version + 1:010d}-{uuid4()}", storable.schema)
+        writer = ParquetFiles(self._folder, f"part-{state.version + 1:010d}-{uuid4()}", schema)
         try:
-            writer.write(storable)
+            for part in (rows,) if isinstance(rows, pa.Table) else map(_table, rows):
+                writer.write(to_storable(part, table=self._folder.name, existing=state.schema))
             files = writer.close()
         except BaseException:  # also where no space is left: half a file would keep taking it
             writer.abandon()
@@ -89,3 +94,7 @@ class TableAppend:
         at_ms = int(now.timestamp() * 1000)
         version = self._handle.append_files(files, names, at_ms=at_ms, note=note, transaction=transaction)
         return self._done(transaction) if version is None else version
+
+
+def _table(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch])

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import PostCommitHookProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from loopwright.core.clock import SystemClock
-from loopwright.core.errors import (
-    SettingsError,
-    StoreError,
-    UnknownNameError,
-)
+from loopwright.core.errors import SettingsError, StoreBusyError, StoreError, UnknownNameError
 from loopwright.core.storage.columns import as_stored, parquet_properties, restored, to_storable
 from loopwright.core.storage.commits import TableVersion, commit_note, read_commit
 from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
@@ -133,6 +130,10 @@ class TableStore:
             )
             return delta.version()
 
+        if isinstance(data, pa.RecordBatchReader):
+            streamed = self._stream_in(table, handle, data, transaction, metadata)
+            if streamed is not None:
+                return streamed
         with spooled(data) as rows:
             return handle.committed(f"append to table '{table}'", write)
 
@@ -296,11 +297,7 @@ class TableStore:
         return handle.committed(f"compact table '{table}'", merge)
 
     def tidy(self, table: str, *, is_final: bool = False, on_stage: Callable[[str], None] = unobserved) -> int:
-        """Merge small files as far as one short step goes, and return how many files went; see ``TableCompaction``.
-
-        Nothing happens in remote stores, with nested columns, and where there are few small files unless ``is_final``.
-        The caller keeps away who replaces files of the table.
-        """
+        """Merge small files of a local table in one short step, and return how many went; see ``TableCompaction``."""
         handle = self._handle(table)
         with handle.lock, committing(f"compact table '{table}'"):
             return TableCompaction(handle, self._folder / table, self._clock, on_stage).step(is_final=is_final)
@@ -339,6 +336,25 @@ class TableStore:
         with (handle := self._handle(span.table)).lock, committing(f"open table '{span.table}'"):
             state = handle.state()
             return state is not None and state.same_since <= span.after and span.until <= state.version
+
+    def _stream_in(
+        self,
+        table: str,
+        handle: TableHandle,
+        data: pa.RecordBatchReader,
+        transaction: tuple[str, int] | None,
+        metadata: Mapping[str, str] | None,
+    ) -> int | None:
+        """Append a stream without keeping it, which can be tried once; None where that cannot be, and none was read."""
+        with handle.lock, committing(f"append to table '{table}'"):
+            if handle.state() is None and handle.current() is None:
+                empty = to_storable(data.schema.empty_table(), table=table, existing=None)
+                handle.create(empty.schema, self._commit())
+            try:
+                return self._local(table, handle).append(data, transaction, metadata)
+            except CommitFailedError as error:
+                handle.forget()
+                raise StoreBusyError(f"Table '{table}' changed under an append.", hint="Try again.") from error
 
     def _local(self, table: str, handle: TableHandle) -> TableAppend:
         return TableAppend(handle, self._folder / table, self._clock)

@@ -261,15 +261,14 @@ class Ingest:
                 stores.lineage.link(Ref("ingest", identity), ref, "ingested", connection=connection)
         self._on_stage("recorded")
         self.stage.remove()
-        self._tidy()
+        self._tidy(has_quarantined=bool(report["rows_quarantined"] or report["refused"]))
         return report_of(name, kept, self._history.latest(name))
 
-    def _tidy(self) -> None:
+    def _tidy(self, *, has_quarantined: bool) -> None:
         """Merge small files a little; the rows are in, whatever comes of it."""
-        for table in (self._table, self._quarantine):
+        for table in (self._table, self._quarantine) if has_quarantined else (self._table,):
             with contextlib.suppress(StoreError):
-                if self._stores.tables.exists(table):
-                    self._stores.tables.tidy(table, on_stage=self._on_stage)
+                self._stores.tables.tidy(table, on_stage=self._on_stage)
 
     def _record_units(self, connection: sa.Connection, identity: str, records: list[Known]) -> None:
         rows = [

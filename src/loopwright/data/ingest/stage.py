@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from loopwright.core.errors import StoreFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -110,22 +110,40 @@ class Stage:
     def rows(self, kind: str, *, without: Sequence[str] = ()) -> pa.Table | pa.RecordBatchReader | None:
         """Return the rows to commit, without those of some sources and the dropped ones; None where there are none.
 
-        They come in their order from memory. From files, all of them are a mapped table and some of them a stream, so
-        that few are in memory at once; the table store then writes blocks of them in any order.
+        They come in their order, from files as a stream, so that few are in memory at once.
         """
         if not self.has(kind):
             return None
-        table = self.table(kind)
         kept = None
-        if kind == "good":
-            table = table.drop_columns([POSITION])
-            if len(self._dropped):
-                kept = np.ones(table.num_rows, dtype=np.bool_)
-                kept[self._dropped] = False
-        if kept is not None or without:
-            stream = _filtered(table, kept, without)
-            return stream if self.is_on_disk else stream.read_all().combine_chunks()
-        return table if self.is_on_disk else table.combine_chunks()
+        if kind == "good" and len(self._dropped):
+            kept = np.ones(self.table(kind).num_rows, dtype=np.bool_)
+            kept[self._dropped] = False
+        if self.is_on_disk:
+            return _filtered(*self._streamed(kind), kept, without)
+        table = self.table(kind)
+        table = table.drop_columns([POSITION]) if kind == "good" else table
+        if kept is None and not without:
+            return table.combine_chunks()
+        return _filtered(table.schema, table.to_batches(COMMIT_ROWS), kept, without).read_all().combine_chunks()
+
+    def _streamed(self, kind: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Read the files one block after the other: what is mapped would count as memory until the end."""
+        paths = [str(self.folder / name) for name in self._parts[kind]]
+        schemas = []
+        for path in paths:
+            with pa.OSFile(path) as file:
+                schemas.append(pa.ipc.open_file(file).schema)
+        schema = pa.unify_schemas(schemas, promote_options="default")
+        schema = pa.schema([field for field in schema if field.name != POSITION])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for path in paths:
+                with pa.OSFile(path) as file:
+                    reader = pa.ipc.open_file(file)
+                    for index in range(reader.num_record_batches):
+                        yield _as(reader.get_batch(index), schema)
+
+        return schema, batches()
 
     def table(self, kind: str) -> pa.Table:
         """Return all rows, with their positions, as a table over memory and files."""
@@ -218,22 +236,30 @@ def _space(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    there = set(batch.schema.names)
+    columns = [
+        batch.column(field.name) if field.name in there else pa.nulls(batch.num_rows, field.type) for field in schema
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
 def _filtered(
-    table: pa.Table, kept: np.ndarray[tuple[int], np.dtype[np.bool_]] | None, without: Sequence[str]
+    schema: pa.Schema, rows: Iterable[pa.RecordBatch], kept: Marks | None, without: Sequence[str]
 ) -> pa.RecordBatchReader:
     outside = pa.array(list(without), pa.string())
 
     def batches() -> Iterator[pa.RecordBatch]:
         first = 0
-        for batch in table.to_batches(COMMIT_ROWS):
+        for batch in rows:
             mask = pa.array(kept[first : first + batch.num_rows]) if kept is not None else None
             first += batch.num_rows
             if without:
                 inside = pc.invert(pc.is_in(batch[SOURCE], value_set=outside))
                 mask = inside if mask is None else pc.and_(mask, inside)
-            yield batch.filter(mask)
+            yield batch if mask is None else batch.filter(mask)
 
-    return pa.RecordBatchReader.from_batches(table.schema, batches())
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def with_system_columns(rows: pa.Table, *, arrived: pa.ChunkedArray | datetime, ingest_id: str) -> pa.Table:
