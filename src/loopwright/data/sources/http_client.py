@@ -1,6 +1,6 @@
 """Asks an HTTP API for one page: patiently, within a rate, a size and the hosts that it may lead to.
 
-The pauses go by the clock that comes in, which the package for retries (stamina) does not take.
+The pauses go by the clock that comes in, which packages for retries do not take.
 """
 
 from __future__ import annotations
