@@ -54,8 +54,14 @@ class Rows:
 
 
 def key_of(file: str, row: Row) -> tuple[str, ...]:
-    """Return what tells a row from the others of its table."""
-    return tuple(row.get(name) or "" for name in KEYS[file])
+    """Return what tells a row from the others of its table; an empty quantity is 0."""
+    parts = [row.get(name) or "" for name in KEYS[file]]
+    if file == "units.csv":
+        try:
+            parts[-1] = f"{float(parts[-1] or 0):g}"
+        except ValueError:
+            return tuple(parts)
+    return tuple(parts)
 
 
 def read_rows(path: Path, file: str) -> Rows:

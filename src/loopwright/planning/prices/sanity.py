@@ -240,3 +240,9 @@ _FIGURES = frozenset(
         "commit_1y_usd_per_month", "commit_3y_usd_per_month",
     )
 )  # fmt: skip
+
+PRICES = (
+    "on_demand_usd_per_hour", "spot_usd_per_hour", "usd", "full_month_usd", "commit_1y_usd_per_month",
+    "commit_3y_usd_per_month",
+)  # fmt: skip
+"""The columns that hold prices."""
