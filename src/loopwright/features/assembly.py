@@ -23,33 +23,18 @@ from loopwright.data.sensitive import masked
 from loopwright.features.by_value import dump_by_value
 from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
-from loopwright.features.online import OnlineStore, entity_key
+from loopwright.features.lookup import LookupResult, ViewLookup, look_up
 from loopwright.features.request import RequestField, Row, read_field
 from loopwright.features.transform_run import run_in_batches
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from loopwright.core.pseudonyms import Pseudonyms
     from loopwright.features.field import Field
+    from loopwright.features.online import OnlineStore
 
 NO_ROWS = "The request has no rows."
-
-
-@dataclass(frozen=True)
-class ViewLookup:
-    """A view whose values come from the online store."""
-
-    name: str
-    version: str
-    entity: tuple[str, ...]
-    ttl: timedelta | None
-    fields: tuple[Field, ...]
-
-    @property
-    def key(self) -> str:
-        """The view's name in the online store."""
-        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True)
@@ -73,14 +58,22 @@ class Assembled:
         fields: The model's input, in the order of training.
         columns: Its values by field.
         ignored: Names that the rows carried and the model does not know.
+        lookups: Of each view, for which rows the online store had a value.
     """
 
-    __slots__ = ("_served", "_x", "columns", "fields", "ignored")
+    __slots__ = ("_served", "_x", "columns", "fields", "ignored", "lookups")
 
-    def __init__(self, fields: tuple[Field, ...], columns: Mapping[str, Array], ignored: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        fields: tuple[Field, ...],
+        columns: Mapping[str, Array],
+        ignored: tuple[str, ...],
+        lookups: tuple[LookupResult, ...] = (),
+    ) -> None:
         self.fields = fields
         self.columns = columns
         self.ignored = ignored
+        self.lookups = lookups
         self._x: ModelInput | None = None
         self._served: list[dict[str, object]] | None = None
 
@@ -152,19 +145,22 @@ class FeatureAssembly:
         for field in self.fields:
             if field.origin == "column":
                 columns[field.name] = self._codes(cast("Array", raw[field.name]), field)
-        for view in self.views:
-            columns.update(self._look_up(view, raw, len(rows), online, now))
+        found = look_up(self.views, raw, len(rows), online, now) if self.views else []
+        for view, one in zip(self.views, found, strict=True):
+            for field in view.fields:
+                values = [None if row is None else row.values.get(field.name) for row in one.rows]
+                columns[field.name] = self._codes(online_array(values, field), field)
         for call in self.transforms:
             inputs = [raw[name] for name in call.inputs]
             try:
-                values, _ = run_in_batches(
+                results, _ = run_in_batches(
                     call.name, call.function, inputs, rows=len(rows), batch_rows=call.batch_rows, pinned=call.field
                 )
             except FeatureError as error:
                 self._check_images(raw, error)
                 raise
-            columns[call.field.name] = values
-        return Assembled(self.fields, columns, ignored)
+            columns[call.field.name] = results
+        return Assembled(self.fields, columns, ignored, tuple(one.result for one in found))
 
     def with_pseudonyms(self, pseudonyms: Pseudonyms) -> FeatureAssembly:
         """Return the assembly with what it needs where a request names people by fields that the dataset has hashed."""
@@ -227,31 +223,6 @@ class FeatureAssembly:
             return values
         known = self._code_of[field.name]
         return np.array([known.get(value, -1) for value in values.tolist()], dtype=np.int32)
-
-    def _look_up(
-        self,
-        view: ViewLookup,
-        raw: Mapping[str, Array | list[bytes | None]],
-        rows: int,
-        online: OnlineStore | None,
-        now: datetime | None,
-    ) -> dict[str, Array]:
-        if online is None or now is None:
-            raise FeatureError(
-                f"The model uses the feature view '{view.name}', whose values are in the online store, and none was "
-                f"given.",
-                hint="Pass online= and now=, and fill the store with materialize.",
-            )
-        entity = [cast("Array", raw[name]).tolist() for name in view.entity]
-        keys = [entity_key(values) for values in zip(*entity, strict=True)] if entity else [entity_key(())] * rows
-        found = online.read_many(view.key, keys, now=now, ttl=view.ttl)
-        result: dict[str, Array] = {}
-        for field in view.fields:
-            values = [None if row is None else row.values.get(field.name) for row in found]
-            result[field.name] = self._codes(online_array(values, field), field)
-        if len(found) != rows:
-            raise FeatureError(f"The online store answered {len(found)} of {rows} keys of '{view.key}'.")
-        return result
 
     def __getstate__(self) -> dict[str, object]:
         names = ("inputs", "fields", "views", "transforms", "known")

@@ -7,13 +7,14 @@ are its adapters here. Its conformance suite is ``loopwright.features.conformanc
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence  # noqa: TC003 - msgspec reads the annotations of a Struct
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 Value = float | int | bool | str | None | list[float]
 
@@ -38,6 +39,14 @@ class OnlineRow(msgspec.Struct, frozen=True):  # a Struct: cheap to make by the 
     values: dict[str, Value]
 
 
+class KeyLookup(msgspec.Struct, frozen=True):
+    """What is asked of one view: its name in the store, the keys, and how long a row counts."""
+
+    view: str
+    keys: Sequence[str]
+    ttl: timedelta | None = None
+
+
 @runtime_checkable
 class OnlineStore(Protocol):
     """Latest values by view and entity.
@@ -59,6 +68,10 @@ class OnlineStore(Protocol):
         """Return the row of each key, in order; None where there is none or ``event_time <= now - ttl``."""
         ...
 
+    def read_views(self, asked: Sequence[KeyLookup], *, now: datetime) -> list[list[OnlineRow | None]]:
+        """Return what ``read_many`` gives for each of several views, in one call to the store."""
+        ...
+
     def mark(self, view: str) -> str | None:
         """Return the mark that the last write with one left, or None."""
         ...
@@ -69,6 +82,14 @@ class OnlineStore(Protocol):
 
     def views(self) -> list[str]:
         """Return the names of the views that have rows or a mark, sorted."""
+        ...
+
+    def keys(self, view: str) -> list[str]:
+        """Return the keys of the view's entities, sorted; those that come or go meanwhile may be in it or not."""
+        ...
+
+    def delete_many(self, view: str, keys: Sequence[str]) -> int:
+        """Remove the rows of some entities and return how many there were; the mark stays. Atomic, as a write is."""
         ...
 
     def drop(self, view: str) -> None:
@@ -112,6 +133,10 @@ class MemoryOnlineStore:
             found = [known.get(key) for key in keys]
         return [row if row is not None and is_alive(row.event_time, now, ttl) else None for row in found]
 
+    def read_views(self, asked: Sequence[KeyLookup], *, now: datetime) -> list[list[OnlineRow | None]]:
+        """Return what ``read_many`` gives for each of several views."""
+        return [self.read_many(one.view, one.keys, now=now, ttl=one.ttl) for one in asked]
+
     def mark(self, view: str) -> str | None:
         """Return the mark that the last write with one left, or None."""
         return self._marks.get(view)
@@ -124,6 +149,17 @@ class MemoryOnlineStore:
         """Return the names of the views that have rows or a mark, sorted."""
         with self._lock:
             return sorted({name for name, rows in self._rows.items() if rows} | set(self._marks))
+
+    def keys(self, view: str) -> list[str]:
+        """Return the keys of the view's entities, sorted."""
+        with self._lock:
+            return sorted(self._rows.get(view, {}))
+
+    def delete_many(self, view: str, keys: Sequence[str]) -> int:
+        """Remove the rows of some entities and return how many there were; the mark stays."""
+        with self._lock:
+            known = self._rows.get(view, {})
+            return sum(known.pop(key, None) is not None for key in keys)
 
     def drop(self, view: str) -> None:
         """Remove a view's rows and mark."""

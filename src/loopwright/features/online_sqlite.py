@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopwright.core.errors import StoreBusyError, StoreCorruptError, StoreError, StoreFullError
-from loopwright.features.online import OnlineRow, Value, from_micros, to_micros
+from loopwright.features.online import KeyLookup, OnlineRow, Value, from_micros, to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,18 +87,20 @@ class SqliteOnlineStore:
         self, view: str, keys: Sequence[str], *, now: datetime, ttl: timedelta | None
     ) -> list[OnlineRow | None]:
         """Return the row of each key, in order; None where there is none or it is older than the ttl."""
-        oldest = -(2**63) if ttl is None else to_micros(now - ttl)
-        found: dict[str, OnlineRow] = {}
+        with self._translated():
+            return _read(self._connection(), view, keys, now, ttl)
+
+    def read_views(self, asked: Sequence[KeyLookup], *, now: datetime) -> list[list[OnlineRow | None]]:
+        """Return what ``read_many`` gives for each of several views, all as of one moment."""
         with self._translated():
             connection = self._connection()
-            wanted = keys if len(keys) == 1 else list(dict.fromkeys(keys))
-            for start in range(0, len(wanted), KEYS_PER_QUERY):
-                piece = wanted[start : start + KEYS_PER_QUERY]
-                marks = ",".join("?" * len(piece))
-                query = f"{_SELECT} ({marks}) AND event_time > ?"
-                for key, event_time, available_at, value in connection.execute(query, (view, *piece, oldest)):
-                    found[key] = OnlineRow(key, from_micros(event_time), from_micros(available_at), _decode(value))
-        return [found.get(key) for key in keys]
+            if len(asked) == 1:
+                return [_read(connection, asked[0].view, asked[0].keys, now, asked[0].ttl)]
+            connection.execute("BEGIN")
+            try:
+                return [_read(connection, one.view, one.keys, now, one.ttl) for one in asked]
+            finally:
+                connection.execute("COMMIT")
 
     def mark(self, view: str) -> str | None:
         """Return the mark that the last write with one left, or None."""
@@ -117,6 +119,28 @@ class SqliteOnlineStore:
         query = "SELECT DISTINCT view FROM online_rows UNION SELECT view FROM online_marks ORDER BY 1"
         with self._translated():
             return [str(row[0]) for row in self._connection().execute(query)]
+
+    def keys(self, view: str) -> list[str]:
+        """Return the keys of the view's entities, sorted."""
+        query = "SELECT key FROM online_rows WHERE view = ? ORDER BY key"
+        with self._translated():
+            return [str(row[0]) for row in self._connection().execute(query, (view,))]
+
+    def delete_many(self, view: str, keys: Sequence[str]) -> int:
+        """Remove the rows of some entities and return how many there were; the mark stays.
+
+        The space that they had is overwritten with zeros, also in the write-ahead log.
+        """
+        with self._translated():
+            connection = self._connection()
+            connection.execute("PRAGMA secure_delete = ON")
+            with self._transaction():
+                before = connection.total_changes
+                query = "DELETE FROM online_rows WHERE view = ? AND key = ?"
+                connection.executemany(query, [(view, key) for key in keys])
+                deleted = connection.total_changes - before
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return deleted
 
     def drop(self, view: str) -> None:
         """Remove a view's rows and mark."""
@@ -169,3 +193,18 @@ class SqliteOnlineStore:
             if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
                 raise StoreCorruptError(text, hint="Remove the file and materialise again.") from error
             raise StoreError(text) from error
+
+
+def _read(
+    connection: sqlite3.Connection, view: str, keys: Sequence[str], now: datetime, ttl: timedelta | None
+) -> list[OnlineRow | None]:
+    oldest = -(2**63) if ttl is None else to_micros(now - ttl)
+    found: dict[str, OnlineRow] = {}
+    wanted = keys if len(keys) == 1 else list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), KEYS_PER_QUERY):
+        piece = wanted[start : start + KEYS_PER_QUERY]
+        marks = ",".join("?" * len(piece))
+        query = f"{_SELECT} ({marks}) AND event_time > ?"
+        for key, event_time, available_at, value in connection.execute(query, (view, *piece, oldest)):
+            found[key] = OnlineRow(key, from_micros(event_time), from_micros(available_at), _decode(value))
+    return [found.get(key) for key in keys]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import FeatureError
-from loopwright.features.assembly import FeatureAssembly, TransformCall, ViewLookup
+from loopwright.features.assembly import FeatureAssembly, TransformCall
 from loopwright.features.backfill import BackfillReport, backfill
 from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.engines import open_engine
 from loopwright.features.freshness import Freshness, freshness_of
+from loopwright.features.lookup import ViewLookup
 from loopwright.features.materialize import MaterializeReport, materialize, view_key
 from loopwright.features.online import OnlineStore, Value, entity_key
 from loopwright.features.online_stores import open_online_store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopwright.features.online import OnlineRow, OnlineStore, Value
+from loopwright.features.online import KeyLookup, OnlineRow, OnlineStore, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +77,24 @@ class OnlineStoreConformance:
         store.write_many("v@1", [_row("a", 2, 2.0), _row("a", 1, 1.0)])
         assert _value(store, "a") == 2.0
 
+    def test_reads_several_views_in_one_call(self, store: OnlineStore) -> None:
+        """Each view gives what it gives alone: its own keys in their order, its own ttl, nothing for no keys."""
+        store.write_many("v@1", [_row("a", 0, 1.0), _row("b", -1, 2.0)])
+        store.write_many("w@1", [_row("a", -2, 3.0)])
+        asked = [
+            KeyLookup("v@1", ["b", "x", "a", "b"]),
+            KeyLookup("w@1", []),
+            KeyLookup("w@1", ["a"], 2 * HOUR),
+            KeyLookup("none@1", ["a"]),
+            KeyLookup("v@1", ["a", "b"], HOUR),
+        ]
+        alone = [store.read_many(one.view, one.keys, now=NOON, ttl=one.ttl) for one in asked]
+        assert store.read_views(asked, now=NOON) == alone
+        assert [len(found) for found in alone] == [4, 0, 1, 1, 2]
+        assert alone[2:] == [[None], [None], [_row("a", 0, 1.0), None]]
+        assert store.read_views(asked[:1], now=NOON) == alone[:1]
+        assert store.read_views([], now=NOON) == []
+
     def test_honours_the_ttl_when_reading(self, store: OnlineStore) -> None:
         """A row counts while its event time is later than now minus the ttl, the boundary not included."""
         store.write_many("v@1", [_row("a", -2, 1.0)])
@@ -92,6 +110,22 @@ class OnlineStoreConformance:
         assert store.views() == ["v@1", "v@2"]
         store.drop("v@1")
         assert (store.views(), store.mark("v@1"), _value(store, "a")) == (["v@2"], None, None)
+
+    def test_deletes_entities(self, store: OnlineStore) -> None:
+        """The rows of the named entities go, of this view only; others and the mark stay, and rows may come again."""
+        store.write_many("v@1", [_row(f'["c{number}"]', 0, 1.0) for number in range(1200)], mark="one")
+        store.write_many("v@2", [_row('["c7"]', 0, 2.0)])
+        assert store.keys("v@1") == sorted(f'["c{number}"]' for number in range(1200))
+        gone = [f'["c{number}"]' for number in range(1000)]
+        assert store.delete_many("v@1", [*gone, '["nobody"]']) == 1000
+        assert (store.count("v@1"), store.mark("v@1")) == (200, "one")
+        assert store.read_many("v@1", ['["c7"]', '["c1001"]'], now=NOON, ttl=None)[0] is None
+        assert _value(store, '["c7"]', view="v@2") == 2.0
+        assert store.delete_many("v@1", gone) == 0
+        assert store.delete_many("v@1", []) == 0
+        assert store.keys("nothing") == []
+        assert store.write_many("v@1", [_row('["c7"]', -5, 3.0)]) == 1
+        assert _value(store, '["c7"]') == 3.0
 
     def test_keeps_the_mark_with_the_rows(self, store: OnlineStore) -> None:
         """The last mark stands; a write without one leaves it."""
