@@ -164,7 +164,7 @@ def _serverless(found: Fit, demand: Demand, sizing: Sizing, prices: PriceTable, 
     )
     hours = fleet.mean * HOURS_PER_MONTH
     drivers = fleet.drivers()
-    provider, memory = found.instance.provider, max(found.base.memory_bytes / 1e9, found.base.vcpus)
+    provider, memory = found.instance.provider, max(found.base.memory_bytes / 1e9, 2 * found.base.vcpus)
     lines = (
         CostLine(
             "serving",

@@ -70,6 +70,9 @@ class Workload:
         streams: Streams that are scored.
         ratios: How much longer a service takes on other hardware, with the standard deviation of the ratio's logarithm,
             by architecture (``x86``, ``arm``), accelerator or machine type.
+        longest_commitment_years: For how long machines may be committed to: 0, 1 or 3; None for 0.
+        log_bytes: Written to the logs for one request.
+        mb_per_s_per_core: What one core gets through when raw data become features.
         given: The names of the fields that the person gave.
     """
 
@@ -100,6 +103,9 @@ class Workload:
     batches: tuple[BatchJob, ...] = ()
     streams: tuple[StreamJob, ...] = ()
     ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    longest_commitment_years: float | None = None
+    log_bytes: float | None = None
+    mb_per_s_per_core: float | None = None
     given: frozenset[str] = frozenset()
 
     @property
