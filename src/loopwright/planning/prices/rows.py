@@ -106,6 +106,7 @@ def kind_of(path: Path) -> str:
         raise DeclarationError(f"The price table {path} cannot be read: {error}.") from error
     for file, column in (
         ("instances.csv", "on_demand_usd_per_hour"),
+        ("instances.csv", "spot_usd_per_hour"),
         ("units.csv", "service"),
         ("commitments.csv", "commit_1y_usd_per_month"),
     ):
@@ -113,7 +114,7 @@ def kind_of(path: Path) -> str:
             return file
     raise DeclarationError(
         f"The columns of {path.name} are those of no price table: {', '.join(sorted(names)) or 'none'}.",
-        hint="Machines need on_demand_usd_per_hour, services need service and tier, commitments need "
+        hint="Machines need on_demand_usd_per_hour or spot_usd_per_hour, services service and tier, commitments "
         "commit_1y_usd_per_month.",
     )
 
