@@ -34,7 +34,7 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
         ("[serving]\nport = 99999\n", "less than or equal to 65535"),
         ("[store]\nulr = 'x'\n", r"Did you mean \[store\] url"),
         ("[metadata]\nurl = 'mysql://x'\n", r"\[metadata\] url cannot be .*sqlite:///"),
-        ("[online]\nurl = 'redis://x'\n", r"This version knows sqlite:///"),
+        ("[online]\nurl = 'mysql://x'\n", r"This version knows sqlite:///, redis://, rediss://"),
         ("[training]\nmemory = 'lots'\n", "as in '4GB'"),
         ("[training]\ntime = 'soon'\n", "as in '2h'"),
     ],

@@ -10,14 +10,13 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from loopwright.core.clock import ManualClock
 from loopwright.core.errors import DeclarationError, StoreCorruptError, StoreError
 from loopwright.core.storage.duck import connect, to_arrow
 from loopwright.core.storage.tables import TableStore
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from loopwright.core.clock import ManualClock
 
 APPENDER = """
 import sys
@@ -59,6 +58,16 @@ def test_processes_append_side_by_side(tmp_path: Path) -> None:
     assert seen == sorted(expected + [(f"w{i}", -1) for i in range(writers)])
     assert set(tables.schema("t").names) == {"who", "number", *(f"extra_w{i}" for i in range(writers))}
     assert [entry.version for entry in tables.versions("t")] == list(range(len(seen) + 1))
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(hours=-1), timedelta(days=9999)], ids=str)
+def test_rows_are_read_in_the_order_of_their_commits(tmp_path: Path, ahead: timedelta) -> None:
+    """Also where clocks stand still, or disagree."""
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(15):  # each as another process would
+        clock = ManualClock(begin + number * ahead if ahead.days < 99 else begin + ahead * (number % 2 == 0))
+        TableStore(tmp_path, clock=clock).append("t", pa.table({"n": [number]}))
+    assert TableStore(tmp_path).read("t")["n"].to_pylist() == list(range(15))
 
 
 def test_threads_share_one_store(tables: TableStore) -> None:

@@ -20,22 +20,24 @@ from loopwright.data.lake import Lake
 from loopwright.data.sources.kafka import kafka
 from loopwright.data.sources.stream import events
 
-project, reached, time_s, bound, declared = sys.argv[1:]
-options = json.loads(declared)
-make = {"kafka": kafka, "events": events}[options.pop("kind")]
+
+def main(project: str, reached: str, time_s: str, bound: str, declared: str) -> None:
+    options = json.loads(declared)
+    make = {"kafka": kafka, "events": events}[options.pop("kind")]
+
+    def killed(at: str) -> None:
+        if at == reached:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    stage.IN_MEMORY_BYTES = int(bound)
+    lake = Lake(open_stores(Settings.load(Path(project))), on_stage=killed)
+    dataset = Dataset("d", make(**options), contract=[column("x", "int")])
+    if float(time_s):
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        signal.setitimer(signal.ITIMER_REAL, float(time_s))
+    while lake.ingest(dataset).rows_read:
+        pass
 
 
-def killed(at: str) -> None:
-    if at == reached:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-stage.IN_MEMORY_BYTES = int(bound)
-stores = open_stores(Settings.load(Path(project)))
-lake = Lake(stores, on_stage=killed)
-dataset = Dataset("d", make(**options), contract=[column("x", "int")])
-if float(time_s):
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, float(time_s))
-while lake.ingest(dataset).rows_read:
-    pass
+if __name__ == "__main__":
+    main(*sys.argv[1:])

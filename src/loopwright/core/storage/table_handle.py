@@ -82,11 +82,12 @@ class TableHandle:
             CommitFailedError: the table's columns changed, or it can no longer be followed.
         """
         schema = None if self._state is None else self._state.schema
-        actions = append_actions(files, names, at_ms=at_ms, note=note, transaction=transaction)
         for _ in range(_ATTEMPTS):
             state = self.state()
             if self._log is None or state is None or state.schema != schema:
                 break
+            after = state.newest_ms()
+            actions = append_actions(files, names, at_ms=at_ms, after_ms=after, note=note, transaction=transaction)
             done = None if transaction is None else state.transaction_version(transaction[0])
             if transaction is not None and done is not None and done >= transaction[1]:
                 return None

@@ -136,6 +136,10 @@ class TableState:
             self.same_since = self.version
         return True
 
+    def newest_ms(self) -> int:
+        """Return the latest time of a file, in milliseconds."""
+        return max((time for time, _ in self.files.values()), default=0)
+
     def paths(self, folder: Path) -> dict[str, Path]:
         """Return where each file lies; ``folder`` is the table's."""
         for path in self.files.keys() - self._paths.keys():
@@ -166,10 +170,15 @@ def append_actions(
     names: Sequence[str],
     *,
     at_ms: int,
+    after_ms: int,
     note: Mapping[str, str],
     transaction: tuple[str, int] | None,
 ) -> list[Action]:
-    """Write down an append: what was done, under which transaction, and the files, by their names in the table."""
+    """Write down an append: what was done, under which transaction, and the files, by their names in the table.
+
+    Files are read in the order of their times, so these come after ``after_ms``, the newest time so far, also where the
+    clock stands still or was set back.
+    """
     info: dict[str, object] = {
         "timestamp": at_ms,
         "operation": "WRITE",
@@ -186,7 +195,7 @@ def append_actions(
             "path": name,
             "partitionValues": {},
             "size": file.size_bytes,
-            "modificationTime": at_ms,
+            "modificationTime": max(at_ms, after_ms + 1),
             "dataChange": True,
             "stats": file.stats,
         }
