@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 
 from loopwright.core.clock import ManualClock
-from loopwright.core.errors import TurnInProgressError
+from loopwright.core.errors import CollectedError, RefusedError, TurnInProgressError
+from loopwright.core.ref import Ref
+from loopwright.features.training_set import find_record
 from loopwright.loop.collect import Collector
 from loopwright.loop.loading import load_loop
 from loopwright.loop.lock import turn_lock
 from loopwright.loop.rebuild import rebuild
+from loopwright.loop.restore import restore_collection
 from loopwright.loop.turn import TURN_LOCK, run_turn
 from loopwright.loop.turn_log import TurnLog
 from loopwright.workspace import Workspace
@@ -72,6 +75,8 @@ def three_turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, name in enumerate("abc", start=1):
             write_parcels(project, name, 100 * number)
             assert run_turn(load_loop(project), workspace).models["price"]["promoted"]
+            if number == 2:
+                workspace.stores.tables.compact("datasets/parcels")  # what only the first two snapshots have
         workspace.registry.archive(workspace.registry.get("price/1"))
         workspace.stores.blobs.put(b"nobody knows this")
     return project
@@ -170,6 +175,50 @@ def test_a_running_turn_keeps_what_it_may_need(project: Path, later: Workspace) 
         assert any("A turn is running" in sentence for sentence in found.left_alone)
         with pytest.raises(TurnInProgressError, match=str(os.getpid())):
             Collector(later, MONTH).collect()
+
+
+def test_a_collected_training_set_needs_its_snapshots_no_more(project: Path) -> None:
+    with Workspace.open(project) as workspace:
+        workspace.registry.archive(workspace.registry.get("price/2"))
+        before = workspace.data.read("parcels@2").num_rows
+    with Workspace.open(project, clock=ManualClock(datetime.now(UTC) + timedelta(days=900))) as workspace:
+        looked = Collector(workspace, MONTH).look()
+        made = Collector(workspace, MONTH).collect()
+        assert {(one.kind, one.name) for one in made.found} == {(one.kind, one.name) for one in looked.found}
+        (files,) = [one for one in made.found if one.name == "datasets/parcels"]
+        assert "versions 1 to 2 go with them" in files.why
+        assert [one.is_collected for one in workspace.data.history("parcels")] == [False, True, True]
+        with pytest.raises(CollectedError) as caught:
+            workspace.data.snapshot("parcels@2")
+        assert f"loopwright data restore {made.id}" in str(caught.value.hint)
+        assert "or read parcels@4" in str(caught.value.hint)
+        restore_collection(workspace, made.id)
+        assert workspace.data.read("parcels@2").num_rows == before
+        assert not any(one.is_collected for one in workspace.data.history("parcels"))
+        assert rebuild(workspace, workspace.registry.get("price/2")).equal_predictions
+
+
+@pytest.mark.parametrize("what", ["model:price/1", "model:price", "training_set"])
+def test_a_hold_keeps_what_it_names_and_what_that_was_made_from(what: str, project: Path) -> None:
+    with Workspace.open(project) as workspace:
+        first = workspace.registry.get("price/1")
+        workspace.registry.archive(workspace.registry.get("price/2"))
+        subject = first.training_set if what == "training_set" else Ref.parse(what)
+        workspace.data.holds.place("case", subject, reason="law suit", by="legal")
+    with Workspace.open(project, clock=ManualClock(datetime.now(UTC) + timedelta(days=900))) as workspace:
+        found = {one.name for one in Collector(workspace, MONTH).collect().found}
+        assert ("price/1" in found) == (what == "training_set")
+        assert ("price/2" in found) == (what != "model:price")
+        assert not any(first.training_set.id[:12] in name for name in found)
+        assert ("datasets/parcels" in found) == (what != "model:price")  # what only the second snapshot has
+        assert workspace.data.read("parcels@1").num_rows == 100
+        record = find_record(workspace.stores, first.training_set.id)
+        assert record is not None
+        assert record.train_path(workspace.stores).exists()
+        if what == "model:price/1":
+            assert rebuild(workspace, first).equal_predictions
+        with pytest.raises(RefusedError, match=r"case.*legal.*law suit"):
+            workspace.data.erase("parcels", "parcel_id", ["a3"], reason="asked", by="ann")
 
 
 def test_killed_in_the_middle(project: Path) -> None:

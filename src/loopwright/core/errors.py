@@ -9,6 +9,7 @@
     │   │   └── FeatureError          a feature, label or split that breaks its rules
     │   ├── SettingsError             loopwright.toml or a LOOPWRIGHT_ variable
     │   ├── UnknownNameError          no such dataset, model, metric, version …
+    │   │   └── CollectedError        it was there, and a garbage collection took it
     │   └── MissingExtraError         an optional package is not installed
     ├── RefusedError                  everything works, and the answer is no                  exit code 3
     │   ├── GateRefusedError          no passing verdict
@@ -123,6 +124,15 @@ class UnknownNameError(UsageError):
         elif hint is None and known is not None:
             hint = "There are none yet."
         super().__init__(f"There is no {kind} '{name}'{' ' if where else ''}{where}.", hint=hint)
+        self.kind = kind
+        self.name = name
+
+
+class CollectedError(UnknownNameError):
+    """What is asked for was there, and a garbage collection took it."""
+
+    def __init__(self, kind: str, name: str, message: str, *, hint: str) -> None:
+        LoopwrightError.__init__(self, message, hint=hint)
         self.kind = kind
         self.name = name
 

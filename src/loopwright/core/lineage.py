@@ -77,6 +77,13 @@ class Lineage:
         """Return the edges that start at ``ref``: what was made from it, and from that."""
         return self._walk(ref, lineage_edges.c.source, lineage_edges.c.target, depth)
 
+    def targets_below(self, ref: Ref) -> list[Ref]:
+        """Return what was made whose name begins with a name and a slash: the versions ``model:eta/1`` of a model."""
+        target = lineage_edges.c.target
+        query = sa.select(target).where(target.startswith(f"{ref}/", autoescape=True)).distinct().order_by(target)
+        with self._facts.read() as connection:
+            return [Ref.parse(name) for name in connection.execute(query).scalars()]
+
     def _walk(self, ref: Ref, near: sa.Column[str], far: sa.Column[str], limit: int) -> list[Edge]:
         found: list[Edge] = []
         seen = {str(ref)}

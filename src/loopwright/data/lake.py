@@ -211,11 +211,13 @@ class Lake:
 
     def scan_sql(self, snapshot: Snapshot) -> str:
         """Return a DuckDB SELECT that gives the snapshot's rows, system columns included."""
+        self._history.require_files(snapshot)
         scan = self._stores.tables.scan_sql(f"datasets/{snapshot.dataset}", snapshot.version)
         return latest_rows(f"({scan})", snapshot.latest_by) if snapshot.latest_by else scan
 
     def attach(self, con: duckdb.DuckDBPyConnection, name: str, snapshot: Snapshot) -> None:
         """Give the snapshot's rows a name in a DuckDB connection; works for every kind of store."""
+        self._history.require_files(snapshot)
         self._stores.tables.attach(con, f"{name} stored", f"datasets/{snapshot.dataset}", version=snapshot.version)
         rows = latest_rows(quote_name(f"{name} stored"), snapshot.latest_by)
         con.execute(f"CREATE OR REPLACE TEMP VIEW {quote_name(name)} AS {rows}")
@@ -232,6 +234,7 @@ class Lake:
         snapshot = self.snapshot(snapshot) if isinstance(snapshot, str) else snapshot
         table = f"datasets/{snapshot.dataset}"
         if not snapshot.latest_by and limit is None:
+            self._history.require_files(snapshot)
             return self._stores.tables.read(table, version=snapshot.version, columns=columns, where=where)
         listed = "*" if columns is None else ", ".join(quote_name(name) for name in columns)
         query = f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else "")
@@ -247,6 +250,8 @@ class Lake:
         older, newer = (self.snapshot(one) if isinstance(one, str) else one for one in (older, newer))
         if older.dataset != newer.dataset:
             raise UsageError(f"{older.ref} and {newer.ref} are snapshots of different datasets.")
+        for one in (older, newer):
+            self._history.require_files(one)
         key = [str(name) for name in _texts(self._history.declaration(older.dataset)["key"])]
         tables, name = self._stores.tables, f"datasets/{older.dataset}"
         first, last = sorted((older.version, newer.version))

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from loopwright.features.online import OnlineStore
 
 
+def online_is_there(url: str) -> bool:
+    """Say whether there can be anything in the online store that a URL names: opening a file makes it."""
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
 def open_online_store(url: str) -> OnlineStore:
     """Open the online store that a URL names: ``sqlite:///path``, ``redis://host:port/db`` or ``memory://``.
 

@@ -21,6 +21,7 @@ from loopwright.core.storage.trash import Trash
 from loopwright.data.ingest.lock import dataset_lock
 from loopwright.data.versions.erase import Eraser
 from loopwright.data.versions.policy import RetentionPolicy
+from loopwright.features.online_stores import online_is_there
 from loopwright.features.training_set import folder_of, training_sets
 from loopwright.loop.dead_payloads import dead_payloads, take_payloads
 from loopwright.loop.live_views import unneeded_online
@@ -153,14 +154,15 @@ class Collector:
             left.append(
                 "A turn is running: what it needs is known when it ends; only this machine's logs were looked at."
             )
-        elif not self._is_shared():
-            needed = Needed(self._workspace, self._before)
+        decides = not turning and not self._is_shared()
+        needed = Needed(self._workspace, self._before, is_final=decides)
+        if decides:
             found += self._versions(needed)
             found += self._training_sets(needed)
             found += self._unnamed(needed)
             found += self._payloads()
         if not turning:
-            found += self._tables()
+            found += self._tables(needed)
             found += self._copies()
             found += self._run_folders()
             found += self._online_views()
@@ -174,6 +176,8 @@ class Collector:
             yield Garbage("trash", one.id, one.size_bytes, one.items, "its time to be restored is over")
 
     def _online_views(self) -> Iterator[Garbage]:
+        if not online_is_there(self._stores.settings.online_url):
+            return
         online = self._workspace.features.online
         for name in unneeded_online(self._workspace):
             rows = online.count(name)
@@ -208,7 +212,7 @@ class Collector:
             if self._removing:
                 self._forget_steps(version.run_id)
                 self._take(blobs, "archived version", version.id)
-            why = "archived, and no alias, release or turn holds it"
+            why = "archived, and no alias, release, turn or hold keeps it"
             yield Garbage("archived version", version.id, sum(blobs.values()), len(blobs), why)
 
     def _training_sets(self, needed: Needed) -> Iterator[Garbage]:
@@ -237,12 +241,12 @@ class Collector:
                 self._take(old, "unnamed blob", "blobs that no fact names")
             yield Garbage("unnamed blob", "blobs that no fact names", sum(old.values()), len(old), "nothing names them")
 
-    def _tables(self) -> Iterator[Garbage]:
+    def _tables(self, needed: Needed) -> Iterator[Garbage]:
         retention = self._workspace.data.retention
         quarantine = f"_arrived_at < '{(self._stores.clock.now() - self._policy.quarantine).isoformat()}'"
         found = [
             (one, quarantine, "quarantined rows")
-            for one in retention.collectable(self._policy, also=watched_versions(self._stores))
+            for one in retention.collectable(self._policy, also=watched_versions(self._stores), is_gone=needed.is_gone)
         ]
         found += [(one, condition, "predictions") for one, condition in served_tables(self._stores, self._policy)]
         for one, condition, kind in found:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import borrowed
 from loopwright.core.storage.payloads import INDEX
+from loopwright.data.versions.hold import Holds
 from loopwright.features.training_set import list_records
 from loopwright.loop.turn_log import turn_steps, turns
 from loopwright.training.run import runs
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from loopwright.registry.version import ModelVersion
     from loopwright.workspace import Workspace
 
+MADE = ("training_set", "model")  # what can be held, and was made from something else
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -39,14 +42,16 @@ class Needed:
     Args:
         workspace: The rooms.
         before: What was put away, or made, after this moment is too young to be taken.
+        is_final: Whether what is found goes; else versions and training sets stay, and what they were made from.
     """
 
     workspace: Workspace
     before: datetime
+    is_final: bool = True
 
     @cached_property
     def gone_versions(self) -> tuple[ModelVersion, ...]:
-        """The archived versions that no alias, open release or unfinished turn holds."""
+        """The archived versions that no alias, open release, unfinished turn or hold keeps."""
         open_releases = [release for release in self.workspace.releases.all() if self._is_open(release.model)]
         held = {name for release in open_releases for name in (release.champion, release.challenger)}
         collectable = self.workspace.registry.collectable(in_use=held)
@@ -56,6 +61,7 @@ class Needed:
             if version.archived_at is not None
             and version.archived_at < self.before
             and version.id not in self._unfinished
+            and str(version.ref) not in self._held
         )
 
     def version_blobs(self, version: ModelVersion) -> set[str]:
@@ -80,8 +86,32 @@ class Needed:
         return tuple(
             record
             for record in records
-            if record.digest not in held and record.created_at < self.before and record.digest not in self._unfinished
+            if record.digest not in held
+            and record.created_at < self.before
+            and record.digest not in self._unfinished
+            and str(record.ref) not in self._held
         )
+
+    def is_gone(self, made: Ref) -> bool:
+        """Say whether something that was made from a snapshot needs it no more: a training set that went or may go."""
+        return made.kind == "training_set" and str(made) not in self._held | self._kept_training_sets
+
+    @cached_property
+    def _kept_training_sets(self) -> set[str]:
+        there = {str(record.ref) for record in list_records(self.workspace.stores)}
+        return there - ({str(record.ref) for record in self.gone_training_sets} if self.is_final else set())
+
+    @cached_property
+    def _held(self) -> set[str]:
+        """The names of what open holds name, and of all that it was made from; ``model:eta`` names its versions."""
+        stores = self.workspace.stores
+        named = {one.subject for one in Holds(stores.facts, stores.clock).open()}
+        named |= {
+            one.ref for one in self.workspace.registry.versions(archived=True) if Ref("model", one.model) in named
+        }
+        return {str(ref) for ref in named} | {
+            str(edge.source) for ref in named if ref.kind in MADE for edge in stores.lineage.ancestors(ref)
+        }
 
     def training_set_blobs(self, record: TrainingSetRecord) -> set[str]:
         """Return the blobs that only this one, or others that are gone too, need."""

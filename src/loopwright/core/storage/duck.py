@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -91,6 +91,11 @@ def quote_name(name: str) -> str:
     "two words"
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def joined_sql(columns: Sequence[str]) -> str:
+    """Write some columns as one text, as keys of several columns are written: ``7|Oslo``."""
+    return " || '|' || ".join(f"{quote_name(name)}::VARCHAR" for name in columns)
 
 
 def quote_text(text: str) -> str:

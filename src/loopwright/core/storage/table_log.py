@@ -102,6 +102,18 @@ class TableLog:
                     spans.append((commit.version, None))
         return found
 
+    def said_rows(self) -> dict[str, set[int]]:
+        """Return, by file, how many rows the commits say that it has: several numbers where some are in line only."""
+        found: dict[str, set[int]] = {}
+        for version in self._commit_names():
+            for action in self._actions(version):
+                for said in (action.get("add"), action.get("remove")):
+                    stats = said.get("stats") if isinstance(said, dict) else None
+                    if isinstance(said, dict) and isinstance(stats, str):
+                        count = json.loads(stats).get("numRecords")
+                        found.setdefault(unquote(str(said["path"])), set()).add(-1 if count is None else int(count))
+        return found
+
     def restate(self, rows: Mapping[str, int], sizes: Mapping[str, int]) -> int:
         """Let every commit say of these files how many rows they have, and nothing about the values in them.
 
@@ -116,7 +128,10 @@ class TableLog:
             How many commits were rewritten.
         """
         changed = 0
-        for version in self._commit_names():
+        stale = {name for name, said in self.said_rows().items() if name in rows and said != {rows[name]}}
+        if stale:  # first: nothing would tell that they are still to be removed, once the commits are as they should be
+            self._forget_checkpoints()
+        for version in self._commit_names() if stale else ():
             actions, touched = [], False
             for action in self._actions(version):
                 for kind in ("add", "remove"):

@@ -33,6 +33,45 @@ if TYPE_CHECKING:
 _FILES_A_SCAN = 500  # open at once
 
 
+def purge_rows(
+    con: duckdb.DuckDBPyConnection,
+    tables: TableStore,
+    table: str,
+    condition: str,
+    scratch: Path,
+    *,
+    key: Sequence[str] = (),
+    order: Sequence[str] = (),
+    on_file: Callable[[str], None] | None = None,
+    on_replaced: Callable[[], None] = lambda: None,
+) -> int:
+    """Take rows out of all files of a table, also of those that a compaction under way makes of the others meanwhile.
+
+    Args:
+        con: A connection of the caller's.
+        tables: The store.
+        table: The table.
+        condition: Which rows; see :meth:`TablePurge.doom`, as for ``key`` and ``order``.
+        scratch: A folder for copies.
+        key: See there.
+        order: See there.
+        on_file: Told the name of each file when it is replaced.
+        on_replaced: Called when all are, before the log is brought in line.
+
+    Returns:
+        How many rows went; 0 from a purge that completes what another left.
+    """
+    seen: set[str] = set()
+    rows = 0
+    while (purge := TablePurge(con, tables, table, scratch, seen=seen)).names:
+        if purge.doom(condition, key=key, order=order):
+            rows += purge.remove(on_file).rows
+        seen.update(purge.names)
+    on_replaced()
+    TablePurge(con, tables, table, scratch).settle()
+    return rows
+
+
 @dataclass(frozen=True)
 class Purged:
     """What went."""
@@ -127,6 +166,17 @@ class TablePurge:
             found += [(self._name(file), int(k), int(gone), int(left)) for file, k, gone, left in rows]
         return found
 
+    def values(self, expression: str) -> set[str]:
+        """Return the texts that an expression over the table's columns gives for the marked rows, without nulls."""
+        found: set[str] = set()
+        for scan in self._scans():
+            rows = self._con.execute(
+                f"SELECT DISTINCT ({expression})::VARCHAR FROM {scan} AS s "
+                'JOIN "purge doomed" AS d ON d.file = s.filename AND d.n = s.file_row_number'
+            ).fetchall()
+            found.update(str(row[0]) for row in rows if row[0] is not None)
+        return found
+
     def texts(self, pattern: str) -> set[str]:
         """Return what a pattern (RE2) finds in the text columns of the marked rows."""
         columns = (
@@ -165,10 +215,11 @@ class TablePurge:
         self._tables.forget(self._table)
         return Purged(sum(counts.values()), len(counts))
 
-    def settle(self, names: Sequence[str]) -> None:
-        """Bring the log in line with replaced files, and make its checkpoint again."""
+    def settle(self) -> None:
+        """Bring the log in line with files that have fewer rows than it says, and make its checkpoint again."""
         there = self.log.files()
-        present = [name for name in names if name in there]
+        said = self.log.said_rows()
+        present = [name for name in there if name in said]
         rows: dict[str, int] = {}
         for start in range(0, len(present), _FILES_A_SCAN):
             some = present[start : start + _FILES_A_SCAN]
@@ -177,7 +228,8 @@ class TablePurge:
                 f"SELECT file_name, num_rows FROM parquet_file_metadata([{self._quoted(some)}])"
             ).fetchall()
             rows |= {self._name(str(file)): int(count) for file, count in found}
-        sizes = {name: there[name].size_bytes for name in present}
+        rows = {name: count for name, count in rows.items() if said[name] != {count}}
+        sizes = {name: there[name].size_bytes for name in rows}
         if rows and self.log.restate(rows, sizes):
             self._tables.forget(self._table)
             self._tables.checkpoint(self._table)

@@ -43,7 +43,7 @@ tombstones = sa.Table(
     "tombstones",
     metadata,
     sa.Column("collection_id", sa.String(36), primary_key=True),
-    sa.Column("place", sa.String(12), primary_key=True),  # store, local, facts, payloads
+    sa.Column("place", sa.String(12), primary_key=True),  # store, local, facts, payloads, snapshots
     sa.Column("path", sa.String(700), primary_key=True),
     sa.Column("kind", sa.String(60), nullable=False),
     sa.Column("name", sa.Text, nullable=False),
@@ -51,6 +51,7 @@ tombstones = sa.Table(
     sa.Column("content", sa.JSON),  # a row of the facts, or a shard's places in the index
 )
 
+SNAPSHOTS = "snapshots"  # the place of names only: of what cannot be read any more, also when the trash is emptied
 _FOLDER = "trash"
 _AT = "$at"
 
@@ -124,12 +125,16 @@ class Trash:
         with self._stores.facts.write() as connection:
             self._insert(connection, identity, place, path, kind, path, 0, content)
 
+    def name_snapshots(self, identity: str, names: Sequence[str]) -> None:
+        """Keep the names of snapshots (``orders@3``) that cannot be read once the rest is taken."""
+        self._list(identity, SNAPSHOTS, dict.fromkeys(names, 0), "snapshot", "")
+
     def all(self) -> list[Trashed]:
         """Return every collection, the newest first."""
         c, t = collections.c, tombstones.c
         query = (
             sa.select(collections, sa.func.count(t.path), sa.func.coalesce(sa.func.sum(t.size_bytes), 0))
-            .outerjoin(tombstones, t.collection_id == c.id)
+            .outerjoin(tombstones, sa.and_(t.collection_id == c.id, t.place != SNAPSHOTS))
             .group_by(*collections.columns)
             .order_by(c.collected_at.desc(), c.id.desc())
         )
@@ -150,7 +155,7 @@ class Trash:
         if found[0].status == "emptied":
             raise RefusedError(f"Collection {identity} was emptied; what it took is gone.")
         noted: list[tuple[str, object]] = []
-        for row in self._tombstones(identity):
+        for row in sorted(self._tombstones(identity), key=lambda one: one.place == "facts"):  # they name the others
             if row.place == "store":
                 self._move(f"{_FOLDER}/{identity}/{row.path}", row.path)
             elif row.place == "local":
@@ -163,7 +168,7 @@ class Trash:
                 values = {column: _read(value) for column, value in row.content["row"].items()}
                 with self._stores.facts.write() as connection:
                     self._stores.facts.insert_missing(connection, table, [values])
-            else:
+            elif row.place != SNAPSHOTS:
                 noted.append((row.path, row.content))
         return noted
 
@@ -200,7 +205,10 @@ class Trash:
             connection.execute(
                 collections.update().where(collections.c.id == identity).values(status=status, ended_at=now)
             )
-            connection.execute(tombstones.delete().where(tombstones.c.collection_id == identity))
+            gone = tombstones.c.collection_id == identity
+            if status == "emptied":
+                gone &= tombstones.c.place != SNAPSHOTS
+            connection.execute(tombstones.delete().where(gone))
 
     def _list(self, identity: str, place: str, sizes: Mapping[str, int], kind: str, name: str) -> None:
         with self._stores.facts.write() as connection:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.facts import Facts
 
-Status = Literal["asked", "planned", "done"]
+Status = Literal["asked", "planned", "erased", "done"]
 
 erasures = sa.Table(
     "erasures",
@@ -35,7 +35,7 @@ erasures = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("asked_by", sa.String(200), nullable=False),
     sa.Column("asked_at", UtcDateTime, nullable=False),
-    sa.Column("status", sa.String(12), nullable=False),  # asked, planned, done
+    sa.Column("status", sa.String(12), nullable=False),  # asked, planned, erased from the lake, done
     sa.Column("plan", sa.JSON, nullable=False),  # what is to be done; emptied when it is
     sa.Column("report", sa.JSON, nullable=False),
     sa.Column("finished_at", UtcDateTime),
@@ -63,6 +63,10 @@ class ErasureReport:
         snapshots: Snapshots that had such a row.
         quarantined_rows: Rows that the contract had kept out.
         payloads: Images, audio and texts that nothing else refers to.
+        examples: Rows of training sets' files.
+        online: Entities of the online store.
+        predictions: Rows of the prediction log.
+        outcomes: Rows of outcomes, and of labels that were sent for those predictions.
         remains: What was made from the rows and is still there.
     """
 
@@ -72,6 +76,10 @@ class ErasureReport:
     snapshots: int = 0
     quarantined_rows: int = 0
     payloads: int = 0
+    examples: int = 0
+    online: int = 0
+    predictions: int = 0
+    outcomes: int = 0
     remains: tuple[Remainder, ...] = ()
 
 
@@ -102,14 +110,14 @@ def digest_sql(salt: str, expression: str) -> str:
     return f"sha256('{salt}' || {expression})"
 
 
-def raw_forms(column: str, kind: str | None) -> list[str]:
-    """Write what the key of a quarantined row may stand for, in DuckDB SQL over ``raw``.
+def raw_forms(column: str, kind: str | None, raw: str = "raw") -> list[str]:
+    """Write what the key of a quarantined row may stand for, in DuckDB SQL over ``raw``, a JSON object.
 
     Cells are kept as they came. So they are taken as text, as the value that they would have been (``007`` is 7), and
     as the text that a reference stands for.
     """
     path = quote_text('$."' + column.replace('"', '\\"') + '"')
-    cell = f"trim(json_extract_string(raw, {path}))"
+    cell = f"trim(json_extract_string({raw}, {path}))"
     return [cell, f"'sha256:' || sha256({cell})", *([f"TRY_CAST({cell} AS {kind})::VARCHAR"] if kind else [])]
 
 

@@ -26,6 +26,11 @@ class ErasurePlan:
         quarantine_files: The quarantine's files with such rows.
         refs: Payloads that the rows refer to.
         shards: The shards they lie in.
+        elsewhere: Whether other rooms have to erase too before the request is done.
+        columns: By a name that another room gave, the columns whose values it asks for.
+        found: The digests of these values in the rows to go, and of the rows' keys under ``""``.
+        lines: The quarantined rows that were found as text, by ingest, source and row.
+        blobs: What other rooms replaced, to be deleted.
     """
 
     rows: int = 0
@@ -37,6 +42,11 @@ class ErasurePlan:
     quarantine_files: list[str] = field(default_factory=list)
     refs: list[str] = field(default_factory=list)
     shards: list[str] = field(default_factory=list)
+    elsewhere: bool = False
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    found: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    blobs: list[str] = field(default_factory=list)
 
 
 def rows_lost(purge: TablePurge, key: Sequence[str]) -> tuple[dict[int, int], set[int]]:

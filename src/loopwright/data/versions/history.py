@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from loopwright.core.errors import UnknownNameError, UsageError
 from loopwright.core.storage.duck import quote_name
 from loopwright.data.ingest.records import datasets, ingests
+from loopwright.data.versions.collected import collected_error, collections_of
 from loopwright.data.versions.reference import SnapshotName
 from loopwright.data.versions.snapshot import Snapshot
 from loopwright.data.versions.tag import Tags
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
 
-_NEWEST = "_arrived_at DESC, _ingest_id DESC, _source DESC, _source_row DESC"
+NEWEST_FIRST = "_arrived_at DESC, _ingest_id DESC, _source DESC, _source_row DESC"
 
 
 class History:
@@ -42,6 +43,7 @@ class History:
 
         Raises:
             UnknownNameError: If there is none.
+            CollectedError: If a garbage collection took it.
             UsageError: If the name says which, and an option too.
         """
         asked = [one for one in (version, at, tag) if one is not None]
@@ -59,7 +61,19 @@ class History:
         if not found:
             shown = f"{name}@{version}" if version is not None else f"{name} at {at:%Y-%m-%d %H:%M:%S%z}"
             raise UnknownNameError("snapshot", shown, [one.ref.id for one in self.snapshots(name)])
+        self.require_files(found[0])
         return found[0]
+
+    def require_files(self, snapshot: Snapshot) -> None:
+        """Let pass a snapshot that can be read.
+
+        Raises:
+            CollectedError: If a garbage collection took its files.
+        """
+        taken = collections_of(self._stores.facts, snapshot.dataset, snapshot.version).get(snapshot.version)
+        if taken:
+            kept = [one.version for one in self.snapshots(snapshot.dataset) if not one.is_collected]
+            raise collected_error(snapshot.ref.id, taken, kept)
 
     def snapshots(
         self, name: str, *, limit: int | None = None, version: int | None = None, at: datetime | None = None
@@ -78,6 +92,8 @@ class History:
             query = query.where(ingests.c.finished_at <= at)
         with self._stores.facts.read() as connection:
             rows = connection.execute(query).all()
+        newest_only = limit == 1 and version is None and at is None  # which is never collected
+        gone = {} if newest_only else collections_of(self._stores.facts, name, version)
         return [
             Snapshot(
                 dataset=row.dataset,
@@ -87,6 +103,7 @@ class History:
                 created_at=row.finished_at,
                 ingest_id=row.id,
                 latest_by=tuple(row.declaration["key"]) if row.has_superseded else (),
+                is_collected=row.version in gone,
             )
             for row in rows
         ]
@@ -121,4 +138,4 @@ def latest_rows(relation: str, key: Sequence[str]) -> str:
     if not key:
         return f"SELECT * FROM {relation}"
     names = ", ".join(quote_name(name) for name in key)
-    return f"SELECT * FROM {relation} QUALIFY row_number() OVER (PARTITION BY {names} ORDER BY {_NEWEST}) = 1"
+    return f"SELECT * FROM {relation} QUALIFY row_number() OVER (PARTITION BY {names} ORDER BY {NEWEST_FIRST}) = 1"

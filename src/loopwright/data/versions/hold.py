@@ -1,8 +1,8 @@
 """Holds: what must not be removed, by whom and why, until when; a garbage collection and an erasure respect them.
 
 A hold names a thing as the lineage does: ``dataset:orders`` (all its snapshots, and its quarantine),
-``snapshot:orders@3``, ``training_set:…`` or ``model:eta/3``. It ends at its date, or when somebody releases it; both
-stay on record.
+``snapshot:orders@3``, ``training_set:…``, ``model:eta/3``, or ``model:eta``, all its versions. It keeps what it names
+and all that this was made from. It ends at its date, or when somebody releases it; both stay on record.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from loopwright.core.clock import Clock
+    from loopwright.core.lineage import Lineage
 
 HELD_KINDS = ("dataset", "snapshot", "training_set", "model")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -150,6 +151,18 @@ class Holds:
             if one.subject == Ref("dataset", dataset)
             or (one.subject.kind == "snapshot" and one.subject.id.rpartition("@")[0] == dataset)
         ]
+
+
+def holds_against_erasing(lineage: Lineage, found: Holds, dataset: str) -> list[Hold]:
+    """Return the open holds on a dataset, its snapshots, or something that was made from one."""
+    made = [one for one in found.open() if one.subject.kind in {"training_set", "model"}]
+    return found.on_dataset(dataset) + [one for one in made if _is_made_from(lineage, one.subject, dataset)]
+
+
+def _is_made_from(lineage: Lineage, subject: Ref, dataset: str) -> bool:
+    parts = lineage.targets_below(subject) if subject.kind == "model" and "/" not in subject.id else [subject]
+    sources = (edge.source for part in parts for edge in lineage.ancestors(part))
+    return any(one.kind == "snapshot" and one.id.rpartition("@")[0] == dataset for one in sources)
 
 
 def refused_by(found: list[Hold], doing: str) -> RefusedError:

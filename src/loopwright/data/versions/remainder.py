@@ -9,7 +9,7 @@ from loopwright.core.storage.duck import connect, quote_name, quote_text
 from loopwright.data.versions.erasure import Remainder, digest_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import sqlalchemy as sa
 
@@ -23,13 +23,23 @@ _CLOSE = {
 }
 
 
-def remainders(stores: Stores, dataset: str, request: sa.Row[Any], versions: Sequence[int]) -> tuple[Remainder, ...]:
-    """List what still has, or was computed from, the rows that a request erases from some snapshots."""
+def remainders(
+    stores: Stores, request: sa.Row[Any], versions: Sequence[int], *, closed: Collection[Ref] = ()
+) -> tuple[Remainder, ...]:
+    """List what still has, or was computed from, the rows that a request erases from some snapshots.
+
+    Args:
+        stores: Where everything is.
+        request: The request as it is on record.
+        versions: The snapshots that had the rows.
+        closed: What was made from them and has them no more.
+    """
+    dataset = request.dataset
     found: dict[tuple[str, str], Remainder] = {}
     for version in versions:
         for edge in stores.lineage.descendants(Ref("snapshot", f"{dataset}@{version}"), depth=4):
             close = _CLOSE.get(edge.target.kind)
-            if close is not None and edge.target.kind != "run":
+            if close is not None and edge.target.kind != "run" and edge.target not in closed:
                 ref = edge.target
                 found[ref.kind, ref.id] = Remainder(ref.kind, ref.id, close.replace("{id}", ref.id))
     for table, rows in _other_tables(stores, dataset, request).items():

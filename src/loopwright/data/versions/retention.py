@@ -1,9 +1,9 @@
 """What a garbage collection could take from datasets and quarantines: files that no needed snapshot has, old bad rows.
 
 A snapshot is needed when it is the newest of its dataset, younger than the policy keeps, the one that was the newest
-where the policy's time begins, when something was made from it (any edge in the lineage that starts at it), when a tag
-names it, or when a hold is on it or its dataset. Every needed snapshot stays readable whole; what only others have goes
-to the trash, as do files that a compaction replaced or a killed writer left.
+where the policy's time begins, when something that is still there was made from it (an edge in the lineage that starts
+at it), when a tag names it, or when a hold is on it or its dataset. Every needed snapshot stays readable whole; what
+only others have goes to the trash, as do files that a compaction replaced or a killed writer left.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from loopwright.data.versions.hold import Holds
 from loopwright.data.versions.tag import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from loopwright.core.ref import Ref
     from loopwright.core.storage.stores import Stores
     from loopwright.core.storage.trash import Trash
     from loopwright.data.versions.history import History
@@ -63,13 +64,23 @@ class Retention:
         self._history = history
 
     def collectable(
-        self, policy: RetentionPolicy, *, also: Mapping[str, Collection[int]] | None = None
+        self,
+        policy: RetentionPolicy,
+        *,
+        also: Mapping[str, Collection[int]] | None = None,
+        is_gone: Callable[[Ref], bool] = lambda _: False,
     ) -> list[Collectable]:
-        """Return what could go, and change nothing; ``also`` names further versions of datasets that are needed."""
+        """Return what could go, and change nothing.
+
+        Args:
+            policy: How long things are kept.
+            also: Further versions of datasets that are needed.
+            is_gone: Says of a thing that was made from a snapshot that it is there no more, and needs nothing.
+        """
         found = []
         for name in self._history.names():
             if self._history.latest(name) is not None:
-                found.append(self._of_dataset(name, policy, set((also or {}).get(name, ()))))
+                found.append(self._of_dataset(name, policy, set((also or {}).get(name, ())), is_gone))
             if self._stores.tables.exists(f"quarantine/{name}"):
                 found.append(self._of_quarantine(name, policy))
         return [one for one in found if one.files or one.rows]
@@ -86,6 +97,8 @@ class Retention:
         if one.rows:
             self._stores.tables.delete(one.table, condition)
         if one.files:
+            dataset = one.table.removeprefix("datasets/")
+            trash.name_snapshots(identity, [f"{dataset}@{version}" for version in one.snapshots])
             sizes = {f"tables/{one.table}/{name}": size for name, size in one.sizes.items()}
             trash.take_objects(identity, sizes, kind="table files", name=one.table)
             self._stores.tables.forget(one.table)
@@ -122,7 +135,9 @@ class Retention:
         unreadable = _versions_with(lifespans, {name for name in gone if name in whole}, lost)
         return Collectable(table, tuple(sorted(gone)), 0, gone, unreadable, "no needed version has them")
 
-    def _of_dataset(self, name: str, policy: RetentionPolicy, also: set[int]) -> Collectable:
+    def _of_dataset(
+        self, name: str, policy: RetentionPolicy, also: set[int], is_gone: Callable[[Ref], bool]
+    ) -> Collectable:
         holds = Holds(self._stores.facts, self._stores.clock).on_dataset(name)
         snapshots = self._history.snapshots(name)
         tagged = {one.version for one in Tags(self._stores.facts, self._stores.clock).all(name)}
@@ -139,7 +154,7 @@ class Retention:
             or one.created_at > cut
             or one.version in tagged
             or str(one.version) in held
-            or self._stores.lineage.descendants(one.ref, depth=1)
+            or not all(is_gone(edge.target) for edge in self._stores.lineage.descendants(one.ref, depth=1))
         }
         found = self.files_of(f"datasets/{name}", keep, needed | also)
         visible = {one.version for one in snapshots}

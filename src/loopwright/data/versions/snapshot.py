@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One immutable version of a dataset. ``rows`` are those that reading it gives."""
+    """One immutable version of a dataset. ``rows`` are those that reading it gives.
+
+    ``is_collected`` says that a garbage collection took its files: it is on record, and cannot be read.
+    """
 
     dataset: str
     version: int
@@ -22,6 +25,7 @@ class Snapshot:
     created_at: datetime
     ingest_id: str
     latest_by: tuple[str, ...] = ()  # the key, where some key is stored more than once and the newest row counts
+    is_collected: bool = False
 
     @property
     def ref(self) -> Ref:
