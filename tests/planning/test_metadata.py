@@ -78,3 +78,13 @@ def test_more_never_costs_less(cloud: str, name: str, first: float, second: floa
         assert less.usd_per_month <= found[1][way].usd_per_month * (1 + 1e-12)
         assert all(line.quantity >= 0 for line in less.lines)
         assert less.usd_per_month == pytest.approx(total(less.lines))
+
+
+def test_every_region_has_an_answer() -> None:
+    for cloud in CLOUDS:
+        for region in PRICES.regions(cloud):
+            assert metadata_stage(Facts(), PRICES, cloud, region)
+    with pytest.raises(DeclarationError, match="No machine with a price"):
+        metadata_stage(Facts(online_gb=1e6), PRICES, "aws", "us-east-1")
+    (managed,) = metadata_stage(Facts(database_vcpus=1e4), PRICES, "aws", "us-east-1")
+    assert "no machine with a price" in managed.notes[0]

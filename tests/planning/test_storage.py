@@ -130,6 +130,22 @@ def test_a_stock_is_there_at_any_moment() -> None:
     assert keep.usd_per_month == pytest.approx(2.30, abs=0.01)
 
 
+def test_lines_follow_what_they_grow_with() -> None:
+    options = {
+        one.name: one for one in storage_options(dataclasses.replace(IMAGES, may_be_packed=True), "aws", today=TODAY)
+    }
+
+    def drivers(name: str, part: str) -> set[str]:
+        (line,) = [line for line in options[f"raw: {name}"].lines if part in line.item]
+        return {driver for driver, _ in line.drivers}
+
+    moved = "to standard_ia after 30 days"
+    assert drivers("keep", "writes") == drivers(moved, "moves") == {"volume"}
+    assert drivers("keep", "in standard") == {"volume", "object_bytes"}
+    assert drivers(moved, "in standard_ia") == {"volume"}  # below the minimum, size changes nothing
+    assert drivers("pack into shards of 128 MB", "writes") == {"volume", "object_bytes"}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"objects_per_day": -1}, {"object_bytes": math.inf}, {"kept_days": 0}, {"cold_read_share": 2}, {"hot_days": -1},

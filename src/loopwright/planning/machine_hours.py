@@ -100,6 +100,19 @@ def smallest_machine(
     Raises:
         DeclarationError: If none is large enough.
     """
+    one = smallest_machine_or_none(instances, vcpus=vcpus, memory_gib=memory_gib, may_burst=may_burst)
+    if one is None:
+        raise DeclarationError(
+            f"No machine with a price has {vcpus:g} vCPUs and {memory_gib:g} GiB there.",
+            hint="Name another region, or bring the prices of larger machines with `loopwright prices import`.",
+        )
+    return one
+
+
+def smallest_machine_or_none(
+    instances: Iterable[Instance], *, vcpus: float, memory_gib: float, may_burst: bool = False
+) -> Instance | None:
+    """Return the same, or None where none is large enough."""
     found = [
         one
         for one in instances
@@ -108,12 +121,7 @@ def smallest_machine(
         and one.memory_gib >= memory_gib
         and (may_burst or not one.is_burstable)
     ]
-    if not found:
-        raise DeclarationError(
-            f"No machine with a price has {vcpus:g} vCPUs and {memory_gib:g} GiB there.",
-            hint="Name another region, or bring the prices of larger machines with `loopwright prices import`.",
-        )
-    return min(found, key=lambda one: (one.on_demand.usd, one.type))
+    return min(found, key=lambda one: (one.on_demand.usd, one.type), default=None)
 
 
 def disk_line(

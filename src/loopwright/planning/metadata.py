@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import DeclarationError
 from loopwright.planning.cost import GB, HOURS_PER_MONTH, CostLine
-from loopwright.planning.machine_hours import disk_line, machine_line, smallest_machine
+from loopwright.planning.machine_hours import disk_line, machine_line, smallest_machine, smallest_machine_or_none
 from loopwright.planning.option import Option
 
 if TYPE_CHECKING:
@@ -57,11 +58,12 @@ def metadata_stage(
 ) -> tuple[Option, ...]:
     """Return a managed PostgreSQL and one on machines of one's own, the cheaper first.
 
-    The online store runs on machines of one's own in both: no price of a managed one is on record.
+    The online store runs on machines of one's own in both: no price of a managed one is on record. Where no machine
+    with a price is large enough for the database, the managed one stands alone.
 
     Raises:
         UnknownNameError: If the provider or the region has no prices.
-        DeclarationError: If no machine is large enough.
+        DeclarationError: If no machine is large enough for the online store.
     """
     copies = 2 if facts.is_highly_available else 1
     machines = prices.instances([provider], [region])
@@ -73,20 +75,38 @@ def metadata_stage(
         shared.append(machine_line("metadata", machine, purchase, count=copies, note=note))
         shared.append(disk_line("metadata", prices, provider, copies * 2 * facts.online_gb, item="disk, online store"))
     managed = Option(
-        "metadata", "managed PostgreSQL", provider, region, "", "on_demand", "serverless", copies,
-        {"database": "managed", "is_highly_available": facts.is_highly_available},
-        (*database_lines(facts, prices, provider), *shared),
-    )  # fmt: skip
-    machine = smallest_machine(machines, vcpus=facts.database_vcpus, memory_gib=2 * facts.database_vcpus)
+        stage="metadata",
+        name="managed PostgreSQL",
+        provider=provider,
+        region=region,
+        instance_type="",
+        purchase="on_demand",
+        packaging="serverless",
+        count=copies,
+        settings={"database": "managed", "is_highly_available": facts.is_highly_available},
+        lines=(*database_lines(facts, prices, provider), *shared),
+    )
+    own_machine = smallest_machine_or_none(machines, vcpus=facts.database_vcpus, memory_gib=2 * facts.database_vcpus)
+    if own_machine is None:
+        text = f"no machine with a price is large enough in {region} for a PostgreSQL of one's own"
+        return (dataclasses.replace(managed, notes=(text,)),)
     own_lines = (
-        machine_line("metadata", machine, purchase, count=copies, note="PostgreSQL"),
+        machine_line("metadata", own_machine, purchase, count=copies, note="PostgreSQL"),
         disk_line("metadata", prices, provider, copies * 2 * facts.database_gb, item="disk, PostgreSQL and its log"),
     )
     own = Option(
-        "metadata", f"PostgreSQL on {copies} x {machine.type}", provider, region, machine.type, purchase, "vm", copies,
-        {"database": "own", "is_highly_available": facts.is_highly_available}, (*own_lines, *shared),
+        stage="metadata",
+        name=f"PostgreSQL on {copies} x {own_machine.type}",
+        provider=provider,
+        region=region,
+        instance_type=own_machine.type,
+        purchase=purchase,
+        packaging="vm",
+        count=copies,
+        settings={"database": "own", "is_highly_available": facts.is_highly_available},
+        lines=(*own_lines, *shared),
         notes=("backups, updates and taking over after a failure are one's own work",),
-    )  # fmt: skip
+    )
     return tuple(sorted((managed, own), key=lambda one: one.usd_per_month))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import DeclarationError
 from loopwright.planning.cost import DAYS_PER_MONTH, GB, SECONDS_PER_MONTH, CostLine
-from loopwright.planning.machine_hours import disk_line, machine_line, smallest_machine
+from loopwright.planning.machine_hours import disk_line, machine_line, smallest_machine_or_none
 from loopwright.planning.option import Option
 from loopwright.planning.tiered import tiered_lines
 
@@ -82,11 +83,10 @@ def monitoring_stage(
 ) -> tuple[Option, ...]:
     """Return the cloud's own service and a Prometheus on a machine of one's own, the cheaper first.
 
-    Logs go to the cloud's service in both.
+    Logs go to the cloud's service in both. Where no machine with a price is large enough, the first stands alone.
 
     Raises:
         UnknownNameError: If the provider or the region has no prices.
-        DeclarationError: If no machine is large enough for the series.
     """
     logs = log_lines(watched, prices, provider)
     cloud = Option(
@@ -102,7 +102,11 @@ def monitoring_stage(
         lines=(*logs, *metric_lines(watched, prices, provider)),
     )
     needed_gib = _SERVER_GIB + watched.series * SERIES_BYTES / 2**30
-    machine = smallest_machine(prices.instances([provider], [region]), vcpus=2, memory_gib=needed_gib, may_burst=True)
+    machines = prices.instances([provider], [region])
+    machine = smallest_machine_or_none(machines, vcpus=2, memory_gib=needed_gib, may_burst=True)
+    if machine is None:
+        text = f"no machine with a price has {needed_gib:,.0f} GiB in {region} for a Prometheus of one's own"
+        return (dataclasses.replace(cloud, notes=(text,)),)
     stored = watched.samples / DAYS_PER_MONTH * watched.metric_days * SAMPLE_BYTES / GB
     note = f"{watched.series:,.0f} series need {needed_gib:.1f} GiB"
     own = Option(

@@ -41,46 +41,47 @@ def storage_lines(data: StoredData, steps: Steps, *, today: date) -> tuple[CostL
         today: The day that the ages of prices are counted to.
     """
     a_month = data.objects_per_day * DAYS_PER_MONTH
-    count, size = data.count_driver, data.size_driver
+    drivers = data.count_drivers
     first = steps[0][1]
     writes = _price(first.usd_per_1k_writes, "1k requests", first, today)
     named = f"{data.kind} "
     lines = [
-        CostLine("storage", f"{named}writes", a_month / 1000, writes, f"{a_month:,.0f} objects", ((count, 1.0),)),
+        CostLine("storage", f"{named}writes", a_month / 1000, writes, f"{a_month:,.0f} objects", drivers),
     ]
     if data.hot_reads > 0:
         reads = _price(first.usd_per_1k_reads, "1k requests", first, today)
         quantity = a_month * data.hot_reads / 1000
-        lines.append(CostLine("storage", f"{named}reads", quantity, reads, "", ((count, 1.0),)))
+        lines.append(CostLine("storage", f"{named}reads", quantity, reads, "", drivers))
     ends = [later for later, _ in steps[1:]] + [data.priced_days]
     for (start, one), end in zip(steps, ends, strict=True):
         stay = max(0.0, end - start)
         billed = one.billed_bytes(data.object_bytes) / GB
-        drivers = ((count, 1.0),) + (((size, 1.0),) if data.object_bytes >= one.min_object_bytes else ())
+        billed_by = data.byte_drivers if data.object_bytes >= one.min_object_bytes else data.count_drivers
         store = _price(one.usd_per_gb_month, "GB-month", one, today)
         note = f"{data.objects_per_day * stay:,.0f} objects of {data.object_bytes / 1000:,.0f} kB"
         if billed > 1.01 * data.object_bytes / GB:
             note += f", each billed as {billed * 1e6:,.0f} kB"
         quantity = data.objects_per_day * stay * billed
-        lines.append(CostLine("storage", f"{named}in {one.name}", quantity, store, note, drivers))
+        lines.append(CostLine("storage", f"{named}in {one.name}", quantity, store, note, billed_by))
         if one is first:
             continue
         move = _price(one.usd_per_1k_transitions, "1k requests", one, today)
         note = "billed by the object"
-        lines.append(CostLine("storage", f"{named}moves into {one.name}", a_month / 1000, move, note, ((count, 1.0),)))
+        lines.append(CostLine("storage", f"{named}moves into {one.name}", a_month / 1000, move, note, drivers))
         early = max(0.0, one.min_days - stay)
         if early > 0:
             note = f"billed for {one.min_days} days, there for {stay:g}"
             quantity = data.objects_per_day * early * billed
-            lines.append(CostLine("storage", f"{named}leaving {one.name} early", quantity, store, note, drivers))
+            lines.append(CostLine("storage", f"{named}leaving {one.name} early", quantity, store, note, billed_by))
         read = data.cold_read_share * data.objects_per_day * stay
         if read > 0:
             back = _price(one.usd_per_gb_retrieval, "GB", one, today)
             quantity = read * data.object_bytes / GB
-            both = ((count, 1.0), (size, 1.0))
-            lines.append(CostLine("storage", f"{named}read back from {one.name}", quantity, back, "", both))
+            lines.append(
+                CostLine("storage", f"{named}read back from {one.name}", quantity, back, "", data.byte_drivers)
+            )
             gets = _price(one.usd_per_1k_reads, "1k requests", one, today)
-            lines.append(CostLine("storage", f"{named}reads from {one.name}", read / 1000, gets, "", ((count, 1.0),)))
+            lines.append(CostLine("storage", f"{named}reads from {one.name}", read / 1000, gets, "", drivers))
     return tuple(line for line in lines if line.quantity > 0)
 
 
@@ -159,7 +160,7 @@ def _variants(data: StoredData) -> Iterator[tuple[str, StoredData, dict[str, flo
     for name, form, keeps in forms:
         if form.may_be_packed and 0 < form.object_bytes <= SHARD_BYTES / 2:
             count = form.objects_per_day * form.object_bytes / SHARD_BYTES
-            packed = dataclasses.replace(form, objects_per_day=count, object_bytes=float(SHARD_BYTES))
+            packed = dataclasses.replace(form, objects_per_day=count, object_bytes=float(SHARD_BYTES), is_packed=True)
             shard_settings: dict[str, float | str | bool] = {
                 "strategy": "pack" if keeps else "encode and pack",
                 "keeps_everything": keeps,

@@ -32,6 +32,8 @@ class StoredData:
         must_read_at_once: Whether older ones must be readable without waiting for hours.
         count_driver: The input that the number of objects is proportional to.
         size_driver: The input that their size is proportional to.
+        is_packed: Whether these are objects of one size into which smaller ones were put, so that larger ones make more
+            of them, not larger ones.
     """
 
     kind: Kind
@@ -47,6 +49,7 @@ class StoredData:
     must_read_at_once: bool = True
     count_driver: str = "volume"
     size_driver: str = "object_bytes"
+    is_packed: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -69,6 +72,17 @@ class StoredData:
         """Return data that amount to so many bytes at any moment, each object staying so long."""
         count = stored_bytes / object_bytes / kept_days if object_bytes > 0 else 0.0
         return cls(kind, count, object_bytes, kept_days)
+
+    @property
+    def count_drivers(self) -> tuple[tuple[str, float], ...]:
+        """What the number of objects follows."""
+        own = ((self.count_driver, 1.0),)
+        return (*own, (self.size_driver, 1.0)) if self.is_packed else own
+
+    @property
+    def byte_drivers(self) -> tuple[tuple[str, float], ...]:
+        """What their bytes follow."""
+        return ((self.count_driver, 1.0), (self.size_driver, 1.0))
 
     @property
     def priced_days(self) -> float:

@@ -34,5 +34,5 @@ def tiered_lines(
         within = min(quantity, end) - tier.from_quantity
         if within > 0:
             name = item if len(tiers) == 1 else f"{item}, from {tier.from_quantity:,.0f} {tier.price.unit}"
-            lines.append(CostLine(stage, name, within, tier.price, note, drivers))
+            lines.append(CostLine(stage, name, within, tier.price, note or tier.note, drivers))
     return tuple(lines)

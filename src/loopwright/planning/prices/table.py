@@ -39,6 +39,7 @@ class Tier:
 
     from_quantity: float
     price: Price
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _units(table: Rows, today: date) -> dict[tuple[str, str, str], tuple[Tier, .
         spread = deviation_of(spread_of(row.get("as_of") or "", today))
         price = Price(number_of(row, "usd") or 0.0, row["unit"], row["source"], row.get("as_of") or "", spread)
         key = (row["provider"], row["service"], row["tier"])
-        found.setdefault(key, []).append(Tier(number_of(row, "from_quantity") or 0.0, price))
+        found.setdefault(key, []).append(Tier(number_of(row, "from_quantity") or 0.0, price, row.get("note") or ""))
     return {key: tuple(sorted(steps, key=lambda step: step.from_quantity)) for key, steps in found.items()}
 
 
