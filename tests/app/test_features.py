@@ -131,6 +131,20 @@ def test_filling_comparing_and_keeping(project):
     assert "is no moment" in asked(project, "materialize", "--from", "soon", code=2)
 
 
+def test_getting_what_is_served(project):
+    asked(project, "materialize", "--json")
+    both = asked(project, "get", "pace", "change", "--entity", "courier=c1", "--entity", "courier=nobody", "--json")
+    assert [(one["view"].partition("@")[0], one["entity"]["courier"]) for one in both] == [
+        (view, courier) for view in ("pace", "change") for courier in ("c1", "nobody")
+    ]
+    assert both[0]["values"]["pace"] > 0
+    assert both[1]["values"] is None
+    assert asked(project, "get", "pace@1", "--entity", "courier=c1", "--json")[0] == both[0]
+    assert "pace" in asked(project, "get", "pace", "--entity", "courier=c1")
+    assert "Row 0 lacks courier" in asked(project, "get", "pace", code=2)
+    assert "names no entity" in asked(project, "get", "pace", "--entity", "c1", code=2)
+
+
 def test_a_changed_view_lets_the_old_version_answer_until_it_is_replaced(project):
     def collected():
         return ask("gc", "--dry-run", "--keep", "0s", "--project", str(project)).out

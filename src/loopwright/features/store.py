@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from loopwright.core.errors import FeatureError
 from loopwright.features.assembly import FeatureAssembly, TransformCall
@@ -11,16 +11,17 @@ from loopwright.features.build import TrainingSetBuilder
 from loopwright.features.engines import open_engine
 from loopwright.features.freshness import Freshness, freshness_of
 from loopwright.features.lookup import ViewLookup
-from loopwright.features.materialize import MaterializeReport, materialize, view_key
-from loopwright.features.online import OnlineStore, Value, entity_key
+from loopwright.features.materialize import MaterializeReport, materialize
+from loopwright.features.online import KeyLookup, OnlineRow, OnlineStore, Value, entity_key
 from loopwright.features.online_stores import open_online_store
 from loopwright.features.parity import ParityReport, parity
 from loopwright.features.view_registry import ViewRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
+    from loopwright.core.ref import Ref
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
     from loopwright.data.versions.snapshot import Snapshot
@@ -29,6 +30,26 @@ if TYPE_CHECKING:
     from loopwright.features.training_set import TrainingSetRecord
     from loopwright.features.training_spec import TrainingSetSpec
     from loopwright.features.view import FeatureView
+
+
+class OnlineView(Protocol):
+    """What must be known of a view to look its values up: a declared view, or a version on record."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def entity(self) -> tuple[str, ...]:
+        """Its key columns."""
+
+    @property
+    def ttl(self) -> timedelta | None:
+        """How long a row counts."""
+
+    @property
+    def ref(self) -> Ref:
+        """Its name in the lineage, whose id is that in the online store."""
 
 
 class FeatureStore:
@@ -98,29 +119,49 @@ class FeatureStore:
         return backfill(self._stores, self._lake, self.engine, view, snapshots, since=since, before=end, labels=labels)
 
     def get_online(
-        self, view: FeatureView, entity_rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
+        self, view: OnlineView, entity_rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
     ) -> list[dict[str, Value] | None]:
         """Return the latest known values of each entity, in order, in one query; None where there is none.
 
         Args:
-            view: Which view.
+            view: Which view: as declared, or a version of it from the registry.
             entity_rows: One mapping per entity with the view's key columns.
             now: The moment for the ttl, by default now.
 
         Raises:
             FeatureError: If a row lacks a key column.
         """
-        keys: list[str] = []
-        for index, row in enumerate(entity_rows):
-            missing = [name for name in view.entity if name not in row]
-            if missing:
-                raise FeatureError(
-                    f"Row {index} lacks {', '.join(missing)}.",
-                    hint=f"The view '{view.name}' is keyed by {', '.join(view.entity)}.",
-                )
-            keys.append(entity_key([row[name] for name in view.entity]))
-        found = self.online.read_many(view_key(view), keys, now=now or self._stores.clock.now(), ttl=view.ttl)
+        (found,) = self.online_rows([view], entity_rows, now=now)
         return [None if row is None else row.values for row in found]
+
+    def get_online_views(
+        self, views: Sequence[OnlineView], entity_rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
+    ) -> list[dict[str, dict[str, Value] | None]]:
+        """Return the values of several views for each entity, by view, in one call to the store.
+
+        Args:
+            views: As in ``get_online``; each takes its own key columns from the rows.
+            entity_rows: One mapping per entity.
+            now: The moment for the ttl, by default now.
+
+        Raises:
+            FeatureError: If a row lacks a key column of a view.
+        """
+        found = self.online_rows(views, entity_rows, now=now)
+        return [
+            {
+                view.name: None if (row := of_view[place]) is None else row.values
+                for view, of_view in zip(views, found, strict=True)
+            }
+            for place in range(len(entity_rows))
+        ]
+
+    def online_rows(
+        self, views: Sequence[OnlineView], entity_rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
+    ) -> list[list[OnlineRow | None]]:
+        """Return, for each view, the row of each entity with its times; see ``get_online_views``."""
+        asked = [KeyLookup(view.ref.id, _keys(view, entity_rows), view.ttl) for view in views]
+        return self.online.read_views(asked, now=now or self._stores.clock.now())
 
     @property
     def registry(self) -> ViewRegistry:
@@ -136,6 +177,19 @@ class FeatureStore:
     ) -> ParityReport:
         """Compare online values with the offline join, value by value; see ``loopwright.features.materialize``."""
         return parity(self._stores, self._lake, self.online, self.engine, view, snapshots, labels=labels, sample=sample)
+
+
+def _keys(view: OnlineView, entity_rows: Sequence[Mapping[str, object]]) -> list[str]:
+    keys: list[str] = []
+    for index, row in enumerate(entity_rows):
+        missing = [name for name in view.entity if name not in row]
+        if missing:
+            raise FeatureError(
+                f"Row {index} lacks {', '.join(missing)}.",
+                hint=f"The view '{view.name}' is keyed by {', '.join(view.entity)}.",
+            )
+        keys.append(entity_key([row[name] for name in view.entity]))
+    return keys
 
 
 def assembly_of(spec: TrainingSetSpec, record: TrainingSetRecord) -> FeatureAssembly:

@@ -11,6 +11,7 @@ from rich.syntax import Syntax
 from rich.tree import Tree
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
+from loopwright.app.cli.features_get import get_values
 from loopwright.app.cli.project import opened
 from loopwright.core.durations import format_duration
 from loopwright.core.errors import RefusedError, UnknownNameError, UsageError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from loopwright.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True)
+app.command("get")(get_values)
 _VIEW = typer.Argument(help="The feature view.")
 _VERSION = typer.Option("--version", help="A version's number or the beginning of its digest; the newest by default.")
 
