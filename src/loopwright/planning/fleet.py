@@ -13,6 +13,8 @@ from loopwright.planning.queueing import mean_wait
 from loopwright.planning.simulation import poisson_arrivals, simulate, simulate_batches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loopwright.planning.service import ServiceModel
     from loopwright.planning.simulation import Simulated
 
@@ -46,6 +48,21 @@ def latency_at(
     response = found.response_s[requests // 10 :] + before_s
     p50, p95, p99 = (float(value) for value in np.quantile(response, [0.5, 0.95, 0.99]))
     return Latency(p50, p95, p99, float((response > limit_s).mean()), is_simulated=True)
+
+
+def response_quantiles(
+    service: ServiceModel,
+    rate: float,
+    servers: int,
+    shares: Sequence[float],
+    *,
+    before_s: float = 0.0,
+    requests: int = REQUESTS,
+    seed: int = 0,
+) -> list[float]:
+    """Return how long these shares of answers take at most at a steady rate, in seconds."""
+    response = _run(service, rate, servers, requests, seed).response_s[requests // 10 :] + before_s
+    return [float(value) for value in np.quantile(response, list(shares))]
 
 
 def fewest_servers(

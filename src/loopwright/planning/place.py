@@ -133,9 +133,7 @@ def plan_place(asked: Asked, provider: str, region: str, prices: PriceTable) -> 
         _store(place, asked)
     place.take("processing", _spread(processing_of(asked.workload, place.stored, place.instances, ledger)))
     if asked.work.runs > 0:
-        trained = [
-            one for one in training_options(asked.work, place.instances, provider, region) if _allowed(one, asked)
-        ]
+        trained = _allowed_first(training_options(asked.work, place.instances, provider, region), asked)
         place.take("training", _spread(trained))
         evaluated = evaluation_of(trained[0], asked.work)
         place.take("evaluation", [] if evaluated is None else [evaluated])

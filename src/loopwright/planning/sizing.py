@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.planning.capacity import Capacity
 from loopwright.planning.day_cost import level
-from loopwright.planning.fleet import latency_at
+from loopwright.planning.fleet import latency_at, response_quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,10 @@ class Sizing:
                 found.service, rate, servers, self.limit_s, before_s=self.before_s, seed=self._seed
             )
         return self._latencies[key]
+
+    def quantiles(self, found: Fit, rate: float, servers: int, shares: Sequence[float]) -> list[float]:
+        """Return how long these shares of answers take at most, in seconds, the way included."""
+        return response_quantiles(found.service, rate, servers, shares, before_s=self.before_s, seed=self._seed)
 
     def keeps(self, latency: Latency) -> bool:
         """Whether the share of slow answers is no larger than the percentile allows."""
