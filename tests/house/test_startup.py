@@ -5,7 +5,7 @@ Counted in processor time, which does not grow with what else the machine does; 
 
 from __future__ import annotations
 
-import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +15,14 @@ BARE = [sys.executable, "-c", "pass"]
 
 
 def cost_s(command: list[str]) -> float:
-    before = os.times()
+    before = spent_s()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    return spent_s() - before
+
+
+def spent_s() -> float:
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def ratio(command: list[str]) -> float:

@@ -11,7 +11,6 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from loopwright.core.storage.duck import quote_name
 from loopwright.data.quality.profile import Pair
@@ -84,6 +83,8 @@ def cramers_v(first: ArrayLike, second: ArrayLike) -> float | None:
 
 
 def _numeric(columns: dict[str, NDArray[np.float64]]) -> list[Pair]:
+    from scipy import stats  # noqa: PLC0415 - slow to import, and every ingest loads this file
+
     ranks: dict[str, NDArray[np.float64]] = {}
     whole = {name: bool(np.isfinite(values).all()) for name, values in columns.items()}
     pairs = []

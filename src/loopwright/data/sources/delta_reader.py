@@ -10,7 +10,6 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
-from pyarrow import dataset as datasets
 from pyarrow import fs
 
 from loopwright.core.error_text import short_text
@@ -121,6 +120,8 @@ class _Table:
         return Plan(units=[unit], marks=lambda: mark if read else {})
 
     def _batches(self, version: int, paths: set[str] | None) -> Iterator[pa.RecordBatch]:
+        from pyarrow import dataset as datasets  # noqa: PLC0415 - slow to import: it loads pandas
+
         whole = self._at(version).to_pyarrow_dataset()
         columns = list(self._source.columns) or whole.schema.names
         for name in columns:
