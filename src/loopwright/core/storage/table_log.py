@@ -6,6 +6,7 @@ which versions have a file. The log is plain JSON, one file a commit, and is nev
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from bisect import bisect_left
@@ -47,6 +48,19 @@ class StoredFile:
     name: str
     size_bytes: int
     modified_at: datetime
+
+
+def commit_mark(place: Location, version: int) -> str | None:
+    """Return what tells one commit of a table from any other, also of a table that took its place; None without one."""
+    name = f"{_LOG}/{version:020d}.json"
+    try:
+        if place.folder is not None:
+            content = (place.folder / name).read_bytes()
+        else:
+            content = bytes(obstore.get(from_url(place.url), name).bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return hashlib.sha256(content).hexdigest()
 
 
 class TableLog:

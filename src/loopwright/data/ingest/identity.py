@@ -1,13 +1,17 @@
 """Finds rows that are stored already, or twice in one ingest: keys and uniqueness.
 
-One query over the staged rows and the stored ones, on the key and a 64-bit hash of the other values; it spills where
-memory ends. Rows are compared in the order in which they came.
+One query over the suspect rows and the stored ones, on the key and a 64-bit hash of the other values; it spills where
+memory ends. Rows are compared in the order in which they came. Which rows are suspect, their hashes tell beforehand
+(:mod:`loopwright.data.ingest.known_keys`); most often none is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
 
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
 from loopwright.data.ingest.stage import POSITION, SOURCE
@@ -16,13 +20,13 @@ from loopwright.data.quality.judge import empty_bad
 from loopwright.data.sources.unit import ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
-    import pyarrow as pa
 
     from loopwright.data.check import Unique
     from loopwright.data.dataset import OnDuplicate
+    from loopwright.data.ingest.known_keys import Suspects
     from loopwright.data.ingest.stage import Positions
 
 
@@ -38,6 +42,12 @@ class Identified:
     warned: dict[str, int]
     stopped: dict[str, int]
 
+    @classmethod
+    def nothing(cls) -> Identified:
+        """Say that every row is new."""
+        none: Positions = np.empty(0, dtype=np.int64)
+        return cls(none, empty_bad(), 0, 0, {}, {}, {})
+
 
 class Identity:
     """Judges staged rows by the dataset's key and its uniqueness checks.
@@ -46,12 +56,18 @@ class Identity:
         con: A connection with the view ``staged`` (the staged rows) and, where there are any, the view ``stored``.
         columns: The columns whose values make two rows equal.
         stored_columns: The columns of ``stored``; empty where nothing is stored.
+        suspects: By the columns of a check, the staged rows among which all are that fail it; without, all are.
     """
 
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, columns: Sequence[str], stored_columns: Sequence[str] = ()
+        self,
+        con: duckdb.DuckDBPyConnection,
+        columns: Sequence[str],
+        stored_columns: Sequence[str] = (),
+        suspects: Mapping[tuple[str, ...], Suspects] | None = None,
     ) -> None:
         self._con = con
+        self._suspects = dict(suspects or {})
         self._columns = list(columns)
         self._stored = list(stored_columns)
         self._fields: dict[tuple[str, str], Sequence[str]] = {}
@@ -85,6 +101,18 @@ class Identity:
             stopped=stopped,
         )
 
+    def _suspected(self, names: Sequence[str]) -> tuple[str, bool] | None:
+        """Return the rows to look at, as a relation, and whether stored ones may equal them; None without any."""
+        known = self._suspects.get(tuple(names))
+        if known is None:
+            has_stored = self._meets_stored(names)
+            return ("staged", has_stored) if has_stored or self._repeats(names) else None
+        if not len(known.positions):
+            return None
+        self._con.register("suspect rows", pa.table({"__at": known.positions}))
+        relation = f'(SELECT * FROM staged SEMI JOIN "suspect rows" ON __at = {POSITION})'
+        return relation, known.is_stored and all(name in self._stored for name in names)
+
     def _meets_stored(self, names: Sequence[str]) -> bool:
         """Tell whether any staged row has the values of a stored one; only these columns of the stored are read."""
         if not self._stored or not all(name in self._stored for name in names):
@@ -111,19 +139,20 @@ class Identity:
 
     def _by_key(self, key: Sequence[str], policy: OnDuplicate) -> int:
         names = ", ".join(quote_name(name) for name in key)
-        has_stored = self._meets_stored(key)
-        if not has_stored and not self._repeats(key):
+        suspected = self._suspected(key)
+        if suspected is None:
             return 0
+        staged, has_stored = suspected
         stored = (
             f"SELECT {names}, any_value({self._content(self._stored)}) AS h, true AS has FROM stored "
-            f"SEMI JOIN staged USING ({names}) GROUP BY {names}"
+            f"SEMI JOIN {staged} USING ({names}) GROUP BY {names}"
             if has_stored
             else f"SELECT {names}, 0::UBIGINT AS h, true AS has FROM staged WHERE false"
         )
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in key)
         self._con.execute(
             f"CREATE OR REPLACE TEMP TABLE keyed AS WITH fresh AS (SELECT {POSITION} AS position, {names}, "
-            f"{self._content(None)} AS h FROM staged WHERE {whole}), old AS ({stored}) "
+            f"{self._content(None)} AS h FROM {staged} WHERE {whole}), old AS ({stored}) "
             f"SELECT position, fresh.h AS h, row_number() OVER w AS n, lag(fresh.h) OVER w AS before, "
             f"first_value(fresh.h) OVER w AS first, old.h AS old, coalesce(has, false) AS has "
             f"FROM fresh LEFT JOIN old USING ({names}) WINDOW w AS (PARTITION BY {names} ORDER BY position)"
@@ -145,19 +174,21 @@ class Identity:
         names = ", ".join(quote_name(name) for name in check.columns)
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in check.columns)
         owner = f"hash({', '.join(quote_name(name) + '::VARCHAR' for name in key)})" if key else POSITION
-        there = all(name in self._stored for name in key) and self._meets_stored(check.columns)
-        if not there and not self._repeats(check.columns):
+        suspected = self._suspected(check.columns)
+        if suspected is None:
             return 0
+        staged, has_stored = suspected
+        there = has_stored and all(name in self._stored for name in key)
         stored_owner = owner if key else "-1"
         stored = (
             f"SELECT {names}, any_value({stored_owner}) AS owner FROM stored "
-            f"SEMI JOIN staged USING ({names}) GROUP BY {names}"
+            f"SEMI JOIN {staged} USING ({names}) GROUP BY {names}"
             if there
             else f"SELECT {names}, {owner} AS owner FROM staged WHERE false"
         )
         self._con.execute(
             f"CREATE OR REPLACE TEMP TABLE doubled AS WITH fresh AS (SELECT {POSITION} AS position, {names}, "
-            f"{owner} AS owner FROM staged WHERE {whole} AND {POSITION} NOT IN (SELECT position FROM dropped)), "
+            f"{owner} AS owner FROM {staged} WHERE {whole} AND {POSITION} NOT IN (SELECT position FROM dropped)), "
             f"old AS ({stored}) SELECT position FROM (SELECT position, fresh.owner AS mine, "
             f"first_value(fresh.owner) OVER (PARTITION BY {names} ORDER BY position) AS first, old.owner AS theirs "
             f"FROM fresh LEFT JOIN old USING ({names})) WHERE mine <> coalesce(theirs, first)"

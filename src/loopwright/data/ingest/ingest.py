@@ -16,6 +16,7 @@ are deleted, and its units are read again; one after 4 is recorded from facts.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from dataclasses import replace
 from datetime import datetime
@@ -38,7 +39,7 @@ from loopwright.data.versions.history import History, latest_rows
 from loopwright.data.versions.snapshot import IngestReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import duckdb
@@ -46,11 +47,13 @@ if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores
     from loopwright.data.dataset import Dataset
     from loopwright.data.ingest.judging import Staged
+    from loopwright.data.ingest.known_keys import KnownKeys
     from loopwright.data.sources.plan import Plan
     from loopwright.data.versions.snapshot import Snapshot
 
 _SMALL_BYTES = 8 << 20
 _SMALL_ROWS = 2_000_000  # of the dataset, against which keys are compared
+_ENGINE_BYTES = 640 << 20  # beyond which a large ingest spills into the stage
 
 
 class Ingest:
@@ -105,19 +108,22 @@ class Ingest:
         declared = None if before is None else self._history.declaration(self._dataset.name)
         judging = self._judging(identity, now, declared)
         with self._engine(plan, before) as con:
-            latest_sql = None
+            known = None
             if before and declared and (self._dataset.key or self._dataset.contract.uniques()):
-                self._stores.tables.attach(con, "stored_rows", self._table, version=before.version)
                 is_single = not before.latest_by and declared["key"] == list(self._dataset.key)
-                latest_sql = latest_rows("stored_rows", () if is_single else self._dataset.key)
-            staged = judging.run(plan, latest_sql, con)
+                known = functools.partial(self._stored_sql, con, before, () if is_single else self._dataset.key)
+            staged = judging.run(plan, known, con)
         self._on_stage("staged")
         seconds = self._stores.clock.monotonic() - started
         number, manifest, report = self._pend(identity, plan, staged, before, now, seconds)
         self._on_stage("pending")
-        done = self._commit(identity, number, manifest, report)
+        done = self._commit(identity, number, manifest, report, judging.keys)
         plan.settled()
         return done
+
+    def _stored_sql(self, con: duckdb.DuckDBPyConnection, before: Snapshot, key: Sequence[str]) -> str:
+        self._stores.tables.attach(con, "stored_rows", self._table, version=before.version)
+        return latest_rows("stored_rows", key)
 
     def _judging(self, identity: str, now: datetime, declared: Mapping[str, object] | None) -> Judging:
         return Judging(self._stores, self._dataset, self.stage, ingest_id=identity, now=now, declared=declared)
@@ -127,7 +133,7 @@ class Ingest:
         size = sum(unit.size_bytes for unit in plan.units)
         if size <= _SMALL_BYTES and (before is None or before.rows <= _SMALL_ROWS):
             return borrowed()
-        return connect(temp_folder=self.stage.folder / "spill")
+        return connect(temp_folder=self.stage.folder / "spill", memory_limit_bytes=_ENGINE_BYTES)
 
     def _pend(
         self, identity: str, plan: Plan, staged: Staged, before: Snapshot | None, now: datetime, seconds: float
@@ -192,7 +198,12 @@ class Ingest:
         return number, manifest, report
 
     def _commit(
-        self, identity: str, number: int, manifest: Mapping[str, object], report: Mapping[str, object]
+        self,
+        identity: str,
+        number: int,
+        manifest: Mapping[str, object],
+        report: Mapping[str, object],
+        keys: KnownKeys | None = None,
     ) -> IngestReport:
         """Commit the staged rows; what is committed already under this number is not committed again."""
         transaction = (self._application, number)
@@ -207,6 +218,8 @@ class Ingest:
         if manifest["rows_accepted"] and good is not None:
             version = tables.append(self._table, good, transaction=transaction, metadata=metadata)
         self._on_stage("committed")
+        if keys is not None and version is not None:
+            keys.remember(version)
         return self._record(identity, report, version)
 
     def _bad_rows(self, manifest: Mapping[str, object]) -> pa.Table | pa.RecordBatchReader | None:

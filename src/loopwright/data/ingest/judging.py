@@ -18,6 +18,7 @@ from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
 from loopwright.data.contract import require_known
 from loopwright.data.ingest.drift import Drift
 from loopwright.data.ingest.identity import Identified, Identity
+from loopwright.data.ingest.known_keys import KnownKeys
 from loopwright.data.ingest.payload import store_payloads
 from loopwright.data.ingest.redaction import Redaction
 from loopwright.data.ingest.settling import Settling, looks_at_others
@@ -34,13 +35,14 @@ from loopwright.data.versions.history import declared_columns
 from loopwright.data.versions.suppression import Suppression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     import duckdb
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.dataset import Dataset
+    from loopwright.data.ingest.known_keys import Suspects
     from loopwright.data.quality.whole import WholeResult
     from loopwright.data.sources.plan import Plan
     from loopwright.data.sources.unit import Unit
@@ -123,14 +125,15 @@ class Judging:
             self._measures = dataset.source.measures
         self._redaction = Redaction(dataset.contract, Pseudonyms(stores.facts))
         self._suppression = Suppression(stores.facts, dataset.name)
+        self.keys = KnownKeys(stores, dataset.name, stage, self._stored, self._suppression.requests)
         self._drift = Drift(dataset.contract, self._stored, self._measures)
         self._stray = Stray(dataset.contract, self._stored)
         self._tally = Tally()
         self._headers: list[list[str]] = []
         self._missing: dict[str, tuple[list[str], list[str]]] = {}
 
-    def run(self, plan: Plan, latest_sql: str | None, con: duckdb.DuckDBPyConnection) -> Staged:
-        """Judge every unit of the plan. ``latest_sql`` reads the stored rows that count, in ``con``.
+    def run(self, plan: Plan, stored_sql: Callable[[], str] | None, con: duckdb.DuckDBPyConnection) -> Staged:
+        """Judge every unit of the plan. ``stored_sql`` gives a query of the stored rows that count, in ``con``.
 
         Raises:
             ContractError: If the contract cannot be checked against the data or the stored columns.
@@ -171,7 +174,7 @@ class Judging:
         if self._is_first and self._missing and len(self._missing) == len(plan.units):
             name, (absent, there) = next(iter(self._missing.items()))
             require_known(absent, there, f"Dataset '{dataset.name}', read from {name},")
-        identified = self._identify(con, latest_sql, refused)
+        identified = self._identify(con, stored_sql, refused)
         return self._finish(con, identified, records, refused, warnings)
 
     def _judge_unit(self, judge: Judge, unit: Unit, tally: Tally, con: duckdb.DuckDBPyConnection) -> int:
@@ -278,7 +281,7 @@ class Judging:
                 )
 
     def _identify(
-        self, con: duckdb.DuckDBPyConnection, latest_sql: str | None, refused: dict[str, str]
+        self, con: duckdb.DuckDBPyConnection, stored_sql: Callable[[], str] | None, refused: dict[str, str]
     ) -> Identified | None:
         dataset = self._dataset
         uniques = list(dataset.contract.uniques())
@@ -287,16 +290,24 @@ class Judging:
             key = uniques[0].columns
         if not self._stage.has("good") or not (key or uniques):
             return None
+        suspects: dict[tuple[str, ...], Suspects] = {}
+        asked = dict.fromkeys([key, *(tuple(check.columns) for check in uniques)])
+        for columns in filter(None, asked):
+            found = self.keys.suspects(con, columns)
+            if found is not None:
+                suspects[columns] = found
+        if len(suspects) == len([*filter(None, asked)]) and not any(len(one.positions) for one in suspects.values()):
+            return Identified.nothing()
         listed = ", ".join(quote_text(name) for name in refused)
         outside = f" WHERE {SOURCE} NOT IN ({listed})" if refused else ""
         con.register("staged rows", self._stage.table("good"))
         con.execute(f'CREATE TEMP VIEW staged AS SELECT * FROM "staged rows"{outside}')
-        columns = [name for name in self._stage.types if name not in SYSTEM_COLUMNS]
+        names = [name for name in self._stage.types if name not in SYSTEM_COLUMNS]
         stored: list[str] = []
-        if latest_sql is not None:
-            con.execute(f"CREATE TEMP VIEW stored AS {latest_sql}")
+        if stored_sql is not None:
+            con.execute(f"CREATE TEMP VIEW stored AS {stored_sql()}")
             stored = list(self._stored)
-        return Identity(con, columns, stored).judge(key, dataset.on_duplicate, uniques)
+        return Identity(con, names, stored, suspects).judge(key, dataset.on_duplicate, uniques)
 
     def _finish(
         self,

@@ -145,6 +145,24 @@ class Stage:
 
         return schema, batches()
 
+    def columns(self, kind: str, names: Sequence[str]) -> pa.Table | pa.RecordBatchReader:
+        """Return some columns of all rows, from files as a stream that reads nothing else."""
+        if not self.is_on_disk:
+            return pa.concat_tables([table.select(names) for table in self._kept[kind]], promote_options="permissive")
+        schema = pa.schema([pa.field(name, self.types[name]) for name in names])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for path in (str(self.folder / name) for name in self._parts[kind]):
+                with pa.OSFile(path) as file:
+                    there = pa.ipc.open_file(file).schema
+                    places = [there.get_field_index(name) for name in names if name in there.names]
+                    reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=places))
+                    for index in range(reader.num_record_batches):
+                        batch = _as(reader.get_batch(index), pa.schema([there.field(place) for place in places]))
+                        yield batch.cast(schema) if batch.schema != schema else batch
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
     def table(self, kind: str) -> pa.Table:
         """Return all rows, with their positions, as a table over memory and files."""
         tables = list(self._kept[kind])

@@ -29,7 +29,7 @@ from loopwright.data.ingest.judging import Judging
 from loopwright.data.ingest.records import ingests
 from loopwright.data.ingest.stage import Stage, with_system_columns
 from loopwright.data.quarantine.kept_out import marks, sweep
-from loopwright.data.quarantine.repair import prepare, withheld_columns
+from loopwright.data.quarantine.repair import prepare, private_columns, withheld_columns
 from loopwright.data.sources.plan import Plan
 from loopwright.data.sources.unit import BATCH_ROWS, Unit
 from loopwright.data.versions.history import History, latest_rows
@@ -134,7 +134,8 @@ class Replay:
                 ingest = _ReplayIngest(
                     stores, self._dataset, self._on_stage, _judged_as(self._dataset, repair), prepared
                 )
-                ingest.note = {"replay": {"by": by, "repair": repair.describe(), "first_arrival": _first(prepared)}}
+                described = repair.describe(private_columns(self._dataset))
+                ingest.note = {"replay": {"by": by, "repair": described, "first_arrival": _first(prepared)}}
                 report = ingest.run(Plan(units=[self._unit(con, prepared)]))
         sweep(stores, name)
         self._on_stage("swept")
@@ -224,9 +225,9 @@ class _ReplayStage(Stage):
 class _ReplayJudging(Judging):
     """Judges repaired rows; what would make a file unreadable is the mistake of whoever repaired them."""
 
-    def run(self, plan: Plan, latest_sql: str | None, con: duckdb.DuckDBPyConnection) -> Staged:
+    def run(self, plan: Plan, stored_sql: Callable[[], str] | None, con: duckdb.DuckDBPyConnection) -> Staged:
         """Judge the rows; nothing becomes visible."""
-        staged = super().run(plan, latest_sql, con)
+        staged = super().run(plan, stored_sql, con)
         for reason in staged.refused.values():
             raise ContractError(f"The rows cannot be replayed: {reason}.", hint="Nothing was changed.")
         return staged

@@ -39,13 +39,16 @@ class Suppression:
 
     Attributes:
         rows: How many rows were left out so far.
+        requests: How many erasures the dataset has on record, whether or not they keep keys out.
     """
 
     def __init__(self, facts: Facts, dataset: str) -> None:
         c = erasures.c
-        query = sa.select(c.key_column, c.salt, c.key_digests).where(c.dataset == dataset, c.forever)
+        query = sa.select(c.key_column, c.salt, c.key_digests, c.forever).where(c.dataset == dataset)
         with facts.read() as connection:
-            self._keys = [_Key(row[0], row[1], tuple(row[2])) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+        self._keys = [_Key(row[0], row[1], tuple(row[2])) for row in rows if row.forever]
+        self.requests = len(rows)
         self.rows = 0
 
     def without(
