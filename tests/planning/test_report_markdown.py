@@ -1,0 +1,83 @@
+"""The report as Markdown: its parts, its figures, its reasons."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+
+from loopwright.planning.report_markdown import report_markdown
+
+if TYPE_CHECKING:
+    from loopwright.planning.plan import Plan
+
+PARTS = ["Data storage", "Training infrastructure", "Serving infrastructure", "Monitoring", "Total estimated cost"]
+
+
+def headings(text: str, level: str) -> list[str]:
+    return [line.removeprefix(level + " ") for line in text.splitlines() if line.startswith(level + " ")]
+
+
+def test_the_parts_come_in_their_order_after_the_assumptions(made_plan: Plan, small_plan: Plan) -> None:
+    for plan in (made_plan, small_plan):
+        assert headings(report_markdown(plan), "##") == ["Assumptions", *PARTS]
+
+
+def test_every_input_has_its_tag_and_source(made_plan: Plan) -> None:
+    text = report_markdown(made_plan).partition("## Data storage")[0]
+    for one in made_plan.assumptions:
+        if not one.name.startswith("left_out."):
+            assert f"| {one.name} |" in text
+            assert f"| {one.tag} | {one.source} |" in text
+
+
+def test_every_line_of_the_bill_is_there_and_they_add_up(made_plan: Plan) -> None:
+    text = report_markdown(made_plan)
+    for line in made_plan.lines:
+        assert f"| {line.item} |" in text
+    by_stage = [stage.chosen.usd_per_month for stage in made_plan.stages.values()]
+    assert abs(sum(by_stage) - made_plan.usd_per_month) < 1e-9
+    assert f"**${made_plan.usd_per_month:,.2f}**" in text
+
+
+def test_every_loser_has_its_reason(made_plan: Plan, small_plan: Plan) -> None:
+    text = report_markdown(small_plan)
+    row = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if "c6i.large" in line and "|" in line}
+    assert row["2 x c6i.large"].endswith("| 90 % | chosen |")
+    assert row["3 x c6i.large"].endswith("| 10 % | $73.00 (+50 %) more a month |")
+    assert "50 ms | 90 ms | 150 ms | 40 %" in row["3 x c6i.large"]
+    assert row["1 x c6i.large"].endswith("| p99 is 347 ms (latency_p99) |")
+    assert "your own decision" in row["2 x c6i.large, 1 year committed"]
+    assert "and one machine fails longer" in report_markdown(made_plan) or "(availability)" in report_markdown(
+        made_plan
+    )
+
+
+def test_every_row_of_a_table_has_the_cells_of_its_heading(made_plan: Plan, small_plan: Plan) -> None:
+    for plan in (made_plan, small_plan):
+        cells = 0
+        for line in report_markdown(plan).splitlines():
+            count = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+            assert count in {0, cells} or cells == 0, line
+            cells = count
+
+
+def test_what_the_rest_of_the_plan_says(small_plan: Plan) -> None:
+    text = report_markdown(small_plan)
+    assert "- azure westus: No way works for training." in text
+    assert "left_out" not in text
+    assert "> **Trap: lifecycle.** a move that never pays" in text
+    assert "| spot | loses | -$3.00 | no | no checkpoints |" in text
+    assert "| packing | saves | $235.73 | yes | shards |" in text
+    assert "| serving | $100.00 | $146.00 | infeasible: at least $146.00 |" in text
+    assert "| GPU beats CPU | 1,086 requests/s at peak | CPU | GPU | far |" in text
+    assert "| requests | $150.00 | $185.00 | $35.00 |" in text
+    assert "| 60 % | 30 | p99 | 150 ms | 160 ms |" in text
+    assert "| a list \\| of prices | 2026-07-01 | a \\| machine |" in text
+    assert "| another list | no day | raw in standard |" in text
+
+
+def test_a_choice_that_is_often_too_slow_says_so(small_plan: Plan) -> None:
+    unsure = [dataclasses.replace(one, feasible=0.8) for one in small_plan.ranking]
+    text = report_markdown(dataclasses.replace(small_plan, ranking=tuple(unsure)))
+    assert "keeps the limit in 80 % of the draws only; 90 % are wanted; $73.00 (+50 %) more a month" in text
