@@ -111,7 +111,7 @@ class Workspace:
     @cached_property
     def monitoring(self) -> Monitor:
         """Signals and incidents."""
-        return Monitor(self.stores, self.data)
+        return Monitor(self.stores, self.data, online=lambda: self.features.online)
 
     def close(self) -> None:
         """Give back connections."""

@@ -277,10 +277,19 @@ class Loop:
         drift: str | int | timedelta | DriftWindows | None = "daily",
         business: Kpi | Sequence[Kpi] = (),
         loss: LossWatch | None = None,
+        missing_features: float | None = None,
     ) -> None:
-        """Watch a model in four dimensions: system (latency, errors), model (realised loss), data (drift), business."""
+        """Watch a model in four dimensions: system (latency, errors), model (realised loss), data (drift), business.
+
+        See ``loopwright.monitoring.watch.monitoring`` for what each means.
+        """
         self._own(model).monitoring = monitoring(
-            latency_p99=latency_p99, errors=errors, drift=drift, business=business, loss=loss
+            latency_p99=latency_p99,
+            errors=errors,
+            drift=drift,
+            business=business,
+            loss=loss,
+            missing_features=missing_features,
         )
 
     def retrain(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.monitoring.reference import ReferenceProfiles
 from loopwright.monitoring.watch import monitoring
-from loopwright.monitoring.watched import WatchedModel
+from loopwright.monitoring.watched import WatchedModel, WatchedView
 
 if TYPE_CHECKING:
     from loopwright.loop.model import ModelDeclaration
@@ -27,4 +27,21 @@ def watched_model(workspace: Workspace, model: ModelDeclaration) -> WatchedModel
         champion=champion,
         profiles=profiles,
         label=model.label,
+        views=() if number is None or not model.features else _views(workspace, model, number),
     )
+
+
+def _views(workspace: Workspace, model: ModelDeclaration, number: int) -> tuple[WatchedView, ...]:
+    """Return the views that a version looks up: those that its training set joined."""
+    made_from = workspace.registry.get(model.name, number).training_set
+    joined = [
+        edge.source.id
+        for edge in workspace.stores.lineage.ancestors(made_from)
+        if edge.target == made_from and edge.source.kind == "view"
+    ]
+    return tuple(_view(workspace, key) for key in joined)
+
+
+def _view(workspace: Workspace, key: str) -> WatchedView:
+    name, _, version = key.partition("@")
+    return WatchedView(name, key, workspace.features.registry.get(name, version).fresh)

@@ -1,4 +1,4 @@
-"""One look at a model: outcomes, loss, drift, system, business, in this order, each on its own.
+"""One look at a model: outcomes, loss, drift, system, business, features, in this order, each on its own.
 
 A stage that raises is put on record as a signal and does not keep the others from looking. A look with nothing new
 reads a few versions and marks. The same look twice says everything once.
@@ -20,6 +20,7 @@ from loopwright.monitoring.coverage import LabelCoverage, label_coverage
 from loopwright.monitoring.drift import DriftWatch
 from loopwright.monitoring.drift_window import recent_windows
 from loopwright.monitoring.estimate import AccuracyEstimate, estimate_accuracy
+from loopwright.monitoring.features import FeatureWatch
 from loopwright.monitoring.incident import Incident, Incidents
 from loopwright.monitoring.outcomes import OutcomeCollector
 from loopwright.monitoring.performance import LossFigures, LossMonitor, loss_figures
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
+    from loopwright.features.online import OnlineStore
     from loopwright.monitoring.watched import WatchedModel
 
 _SHOWN: Final = timedelta(days=30)
@@ -72,9 +74,17 @@ class Monitor:
         stores: The stores.
         lake: The datasets, for labels that come as rows.
         channels: Where incidents are told; by default those of the settings' alert addresses.
+        online: Opens the online store, for the age of its values; without it nobody looks at that.
     """
 
-    def __init__(self, stores: Stores, lake: Lake, *, channels: Sequence[Channel] | None = None) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        lake: Lake,
+        *,
+        channels: Sequence[Channel] | None = None,
+        online: Callable[[], OnlineStore] | None = None,
+    ) -> None:
         self._stores = stores
         used = [channel(url) for url in stores.settings.alert_urls] if channels is None else channels
         self.alerts = Alerts(stores, used)
@@ -85,6 +95,7 @@ class Monitor:
         self._drift = DriftWatch(stores, self.signals, self.incidents)
         self._system = SystemWatch(stores, self.signals, self.incidents)
         self._business = BusinessWatch(stores, self.signals, self.incidents)
+        self._features = FeatureWatch(stores, self.signals, self.incidents, online)
 
     def tick(self, watched: WatchedModel) -> list[Signal]:
         """Look once, and return the signals that are new."""
@@ -96,6 +107,7 @@ class Monitor:
             "drift": lambda: self._drift.look(watched),
             "system": lambda: self._system.look(watched),
             "business": lambda: self._business.look(watched),
+            "features": lambda: self._features.look(watched),
         }
         found: list[Signal] = []
         failing = {incident.check for incident in self.incidents.list(watched.model, live=True)}

@@ -191,6 +191,7 @@ class Monitoring:
     drift: DriftWindows | None = None
     business: tuple[Kpi, ...] = ()
     loss: LossWatch = field(default_factory=LossWatch)
+    missing_features: float | None = None
 
     def kpi_named(self, name: str) -> Kpi | None:
         """Return the declared business number of this name, or None."""
@@ -204,6 +205,7 @@ def monitoring(
     drift: str | int | timedelta | DriftWindows | None = "daily",
     business: Kpi | Sequence[Kpi] = (),
     loss: LossWatch | None = None,
+    missing_features: float | None = None,
 ) -> Monitoring:
     """Declare what to watch.
 
@@ -213,6 +215,8 @@ def monitoring(
         drift: Windows in which inputs and outputs are compared with training; None for no comparison.
         business: One or more `kpi`.
         loss: How realised loss is watched; it always is, with these defaults.
+        missing_features: Largest share of rows for which a feature view may have no value online, or only an expired
+            one. How old a view's newest value may be is declared with the view, by ``fresh=``.
 
     Raises:
         DeclarationError: If a value cannot be meant, with what can.
@@ -227,8 +231,14 @@ def monitoring(
         raise DeclarationError(
             f"errors is a share of the requests between 0 and 1, got {errors}.", hint="Write 0.01 for one percent."
         )
+    if missing_features is not None and not 0 <= missing_features < 1:
+        raise DeclarationError(
+            f"missing_features is a share of the rows from 0 to 1, got {missing_features}.",
+            hint="Write 0.05 for five percent.",
+        )
     numbers = (business,) if isinstance(business, Kpi) else tuple(business)
     names = [number.name for number in numbers]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DeclarationError(f"The business numbers {', '.join(twice)} are declared twice.")
-    return Monitoring(latency, errors, None if drift is None else drift_windows(drift), numbers, loss or LossWatch())
+    windows = None if drift is None else drift_windows(drift)
+    return Monitoring(latency, errors, windows, numbers, loss or LossWatch(), missing_features)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopwright.serving.prediction_record import PredictionRecord, features_json, output_cells
+from loopwright.serving.prediction_record import PredictionRecord, features_json, output_cells, unfound_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,8 @@ class CallEntry(msgspec.Struct, frozen=True):
         rows = len(self.prediction_ids)
         taken = route or assignment.route
         features = answers.features if self.keeps_features else None
+        lookups = answers.assembled.lookups
+        unfound = unfound_views(lookups, rows) if lookups else None
         records = []
         for index, prediction_id in enumerate(self.prediction_ids):
             number, text = output_cells(answers.values[index], classifies=answers.classifies)
@@ -73,9 +75,12 @@ class CallEntry(msgspec.Struct, frozen=True):
                     rows,
                     200,
                     None,
+                    None if unfound is None else unfound[index],
                 )
             )
         self.log.write(records)
+        for lookup in lookups:
+            self.metrics.lookup(self.model, lookup)
         self.metrics.request(self.model, version, taken, self.protocol, 200, seconds, rows)
 
     def write_failure(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from loopwright.features.lookup import LookupResult
     from loopwright.serving.prediction_log import PredictionLog
 
 LATENCY_BUCKETS_S: tuple[float, ...] = tuple(edge / 1000 for edge in EDGES_MS)
@@ -69,6 +70,7 @@ class ServingMetrics:
         self._requests: dict[tuple[str, str, str, str, str], int] = {}
         self._seconds: dict[tuple[str, str, str], _Distribution] = {}
         self._rows: dict[tuple[str, str], _Distribution] = {}
+        self._lookups: dict[tuple[str, str, str], int] = {}
         self._series: dict[tuple[str, int, str, str, int], _Series] = {}
         self._inflight = Gauge("loopwright_inflight", "Requests being worked on.", ("model",), registry=self.registry)
         self._shed = Counter(
@@ -118,6 +120,14 @@ class ServingMetrics:
         """Count a request that was answered with an error before a version had it."""
         key = (model, "", "", protocol, str(code))
         self._requests[key] = self._requests.get(key, 0) + 1
+
+    def lookup(self, model: str, result: LookupResult) -> None:
+        """Count the rows for which a view was looked up, by what there was."""
+        missing, expired = len(result.missing), len(result.expired)
+        counts = {"found": result.rows - missing - expired, "missing": missing, "expired": expired}
+        for name, count in counts.items():
+            key = (model, result.view, name)
+            self._lookups[key] = self._lookups.get(key, 0) + count
 
     def shed(self, model: str, reason: str) -> None:
         """Count a request refused to protect the others."""
@@ -170,7 +180,14 @@ class ServingMetrics:
         rows = HistogramMetricFamily("loopwright_batch_rows", "Rows per call.", labels=("model", "route"))
         for batch_key, batch in list(self._rows.items()):
             rows.add_metric(batch_key, batch.buckets(), batch.total)
-        yield from (requests, seconds, rows)
+        lookups = CounterMetricFamily(
+            "loopwright_feature_lookups",
+            "Rows looked up online, by what there was.",
+            labels=("model", "view", "result"),
+        )
+        for lookup_key, count in list(self._lookups.items()):
+            lookups.add_metric(lookup_key, count)
+        yield from (requests, seconds, rows, lookups)
 
 
 class _PerRequest:

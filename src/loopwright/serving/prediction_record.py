@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from loopwright.features.lookup import LookupResult
 
 Cell: TypeAlias = float | int | str | bool | None
 
@@ -37,6 +39,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
         batch_rows: Rows computed in the same call.
         status: HTTP status of the request, 200 for an answer.
         error_class: Name of the error, or None.
+        unfound: The feature views for which the online store had no value for this row, separated by commas; behind a
+            name ``:expired`` where there was one past its time to live. None where all were found.
     """
 
     prediction_id: str
@@ -57,6 +61,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     batch_rows: int
     status: int
     error_class: str | None
+    unfound: str | None = None
 
 
 PREDICTION_SCHEMA = pa.schema(
@@ -79,6 +84,7 @@ PREDICTION_SCHEMA = pa.schema(
         pa.field("batch_rows", pa.int64()),
         pa.field("status", pa.int64()),
         pa.field("error_class", pa.string()),
+        pa.field("unfound", pa.string()),
     ]
 )
 
@@ -123,6 +129,17 @@ def features_json(features: Mapping[str, object]) -> str:
     '{"distance_km":3.5,"city":"Oslo","pace":null}'
     """
     return _json.encode(features).decode()
+
+
+def unfound_views(lookups: Sequence[LookupResult], rows: int) -> list[str | None]:
+    """Return, for each row of a request, the views for which nothing was found, as the record has them."""
+    found: list[str | None] = [None] * rows
+    for lookup in lookups:
+        for places, name in ((lookup.missing, lookup.view), (lookup.expired, f"{lookup.view}:expired")):
+            for place in places:
+                before = found[place]
+                found[place] = name if before is None else f"{before},{name}"
+    return found
 
 
 def output_cells(value: object, *, classifies: bool) -> tuple[float | None, str | None]:
