@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -53,6 +52,8 @@ def psi_critical(cells: int, reference_rows: float, window_rows: float, *, level
     >>> round(psi_critical(10, 10_000, 100), 4)
     0.1709
     """
+    from scipy import special  # noqa: PLC0415 - slow to import, and all that ingests loads this file
+
     return float(special.chdtri(cells - 1, 1.0 - level) * (1.0 / reference_rows + 1.0 / window_rows))
 
 
@@ -73,6 +74,8 @@ def js_distance(reference: ArrayLike, window: ArrayLike) -> NDArray[np.float64]:
     >>> float(js_distance([10, 0], [0, 10]))
     1.0
     """
+    from scipy import special  # noqa: PLC0415 - slow to import, and all that ingests loads this file
+
     counts_r, counts_w = checked_counts(reference), checked_counts(window)
     p = counts_r / counts_r.sum(axis=-1, keepdims=True)
     q = counts_w / counts_w.sum(axis=-1, keepdims=True)
