@@ -36,7 +36,9 @@ def budget_lines(asked: Workload, place: Place) -> tuple[BudgetLine, ...]:
 
 def _text(line: str, usd: float, value: float, place: Place) -> str:
     if value <= usd * 1.0001:
-        return f"kept: ${value:,.2f} of ${usd:,.2f}"
+        option = place.chosen.get(line)  # type: ignore[call-overload]
+        how = "" if option is None else f", by {option.name}"
+        return f"kept: ${value:,.2f} of ${usd:,.2f}, ${usd - value:,.2f} less{how}"
     over = f"infeasible: at least ${value:,.2f} for ${usd:,.2f}"
     if line != "serving" or place.serving is None:
         return over

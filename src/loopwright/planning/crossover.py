@@ -43,6 +43,7 @@ def crossovers(place: Place, asked: Asked, prices: PriceTable) -> tuple[Crossove
         if (placed := fit(service, instance, asked.workload.ratios)) is not None
         and placed.reason is None
         and placed.baseline == 1
+        and not placed.is_cut
     ]
     sides = {kind: _most_for_the_money([one for one in fits if one.base.kind == kind]) for kind in ("cpu", "gpu")}
     rates = asked.demand.peak_rps * np.geomspace(_LOW, _HIGH, _STEPS)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loopwright.planning.option import Packaging, Purchase, Reason
     from loopwright.planning.prices.table import PriceTable
     from loopwright.planning.sizing import Sizing
+    from loopwright.planning.sureness import Sureness
     from loopwright.planning.workload import Fixed
 
 WORDS: dict[Packaging, str] = {
@@ -67,7 +68,9 @@ def reaction_of(packaging: Packaging, found: Fit) -> Reaction:
     )
 
 
-def drafts(found: Fit, demand: Demand, sizing: Sizing, prices: PriceTable, fixed: Fixed) -> Iterator[Draft]:
+def drafts(
+    found: Fit, demand: Demand, sizing: Sizing, sure: Sureness, prices: PriceTable, fixed: Fixed
+) -> Iterator[Draft]:
     """Return every way to serve with one kind of machine, the infeasible with their reasons."""
     servers = None if found.reason else sizing.fewest(found, demand.sized_rps)
     if servers is None:
@@ -76,7 +79,8 @@ def drafts(found: Fit, demand: Demand, sizing: Sizing, prices: PriceTable, fixed
     if fixed.packaging in {"", "vm"}:
         yield from _one_machine(found, demand, servers, prices)
     working = math.ceil(servers / found.workers)
-    most = max(demand.min_nodes, working + demand.spare_nodes, fixed.nodes or 0)
+    most = max(demand.min_nodes, working + demand.spare_nodes)
+    most = fixed.nodes or sure.machines(found, found.workers, most)
     if most == 1:
         return
     for packaging in _LOAD_BALANCED:
@@ -90,7 +94,7 @@ def drafts(found: Fit, demand: Demand, sizing: Sizing, prices: PriceTable, fixed
                     yield made
     provider = found.instance.provider
     if fixed.packaging in {"", "serverless"} and prices.has(provider, "serverless", "vcpu_hour"):
-        yield from _serverless(found, demand, sizing, prices, servers)
+        yield from _serverless(found, demand, sizing, sure, prices, servers)
 
 
 def _group(
@@ -147,11 +151,14 @@ def _one_machine(found: Fit, demand: Demand, servers: int, prices: PriceTable) -
             yield Draft(found, "vm", purchase, servers, 1, 1, 1, 1.0, full, tuple(reasons))
 
 
-def _serverless(found: Fit, demand: Demand, sizing: Sizing, prices: PriceTable, servers: int) -> Iterator[Draft]:
+def _serverless(
+    found: Fit, demand: Demand, sizing: Sizing, sure: Sureness, prices: PriceTable, servers: int
+) -> Iterator[Draft]:
     """Containers by the second: of the size of one worker, so that only x86 machines with one worker stand for them."""
     if found.instance.is_gpu or found.instance.is_burstable or found.workers != 1 or found.scale != 1.0:
         return
-    fewest, most = demand.min_nodes, max(demand.min_nodes, servers + demand.spare_nodes)
+    fewest = demand.min_nodes
+    most = sure.machines(found, 1, max(demand.min_nodes, servers + demand.spare_nodes))
     seconds = reaction_of("serverless", found).seconds
     fleet = sizing.level(
         found,

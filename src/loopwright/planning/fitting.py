@@ -60,6 +60,11 @@ class Fit:
     reason: Reason | None = None
 
     @property
+    def is_cut(self) -> bool:
+        """Whether a worker has fewer cores here than it was measured or assumed with."""
+        return not self.instance.is_gpu and self.instance.cores < cores_of(self.base)
+
+    @property
     def full_speed_rps(self) -> float:
         """What one machine answers at most, never idle."""
         return self.workers * self.service.capacity_rps

@@ -18,9 +18,10 @@ from loopwright.planning.pitfalls import pitfalls
 from loopwright.planning.place import Asked, Place, cadence_runs, plan_place, streams_of
 from loopwright.planning.plan import Plan, Rank, StagePlan
 from loopwright.planning.savings import savings
-from loopwright.planning.search import SURE, may_choose
+from loopwright.planning.search import may_choose
 from loopwright.planning.service import spread_of_mean
 from loopwright.planning.sizing import Sizing
+from loopwright.planning.sureness import SURE
 from loopwright.planning.training_needs import HOURS_SPREAD, work_of
 from loopwright.planning.uncertainty import Draws, Uncertainty, band, winners
 
@@ -87,6 +88,7 @@ def make_plan(
         seed=seed,
         today=today,
     )
+    ledger.note(Assumption("sure_enough", SURE, "", "assumed", "the share of draws in which the limit must be kept"))
     places = _places(made, prices)
     costs = np.array([place.costs(unsure) for place in places])
     works = np.array([_keeps(place, draws) for place in places])
@@ -203,6 +205,15 @@ def _rank_serving(places: Sequence[Place], made: Asked) -> list[Rank]:
 def _others(stage: Stage, places: Sequence[Place], best: int) -> tuple[Option, ...]:
     own = places[best].others.get(stage, ())
     abroad = [place.chosen[stage] for row, place in enumerate(places) if row != best and stage in place.chosen]
+    if stage == "serving":  # the small machine that people try first, wherever it is cheapest
+        small = [
+            option
+            for row, place in enumerate(places)
+            if row != best and place.serving is not None
+            for option in place.serving.refused
+            if option.packaging == "vm" and any(reason.limit == "cpu_credits" for reason in option.reasons)
+        ]
+        abroad += small
     return (*own, *abroad)
 
 

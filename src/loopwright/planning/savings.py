@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from loopwright.planning.prices.table import PriceTable
 
 _CENT = 0.005
+_USUAL_VCPUS, _USUAL_GIB_PER_VCPU = 4, 3.75  # what people take who do not look: a machine for general use
 
 
 def savings(place: Place, asked: Asked, prices: PriceTable) -> tuple[Saving, ...]:
@@ -30,6 +30,7 @@ def savings(place: Place, asked: Asked, prices: PriceTable) -> tuple[Saving, ...
             _spot(place),
             _autoscaling(place, prices),
             _right_size(place),
+            *_smaller(place),
             *_commitments(place),
             _arm(place, asked),
             _gpu_sharing(place, asked),
@@ -104,21 +105,39 @@ def _autoscaling(place: Place, prices: PriceTable) -> Saving:
 def _right_size(place: Place) -> Saving:
     best = _chosen(place)
     assert place.serving is not None  # noqa: S101 - as above
-    first: dict[str, float] = {}
-    for one in place.serving.drafted:
-        same = (one.purchase, one.packaging, one.found.base.name) == (
-            best.purchase,
-            best.packaging,
-            best.found.base.name,
-        )
-        if same and is_feasible(one):
-            first.setdefault(one.found.instance.type, one.usd)
-    middle = statistics.median(first.values()) if first else best.usd
+    usual = [
+        one
+        for one in place.serving.drafted
+        if (one.purchase, one.packaging, one.found.base.name) == ("on_demand", best.packaging, best.found.base.name)
+        and one.found.instance.vcpus >= _USUAL_VCPUS
+        and one.found.instance.memory_gib >= _USUAL_GIB_PER_VCPU * one.found.instance.vcpus
+        and is_feasible(one)
+    ]
+    if not usual:
+        return Saving("right-sizing", "not known", 0.0, "no machine for general use keeps the limit")
+    mine = next(iter(_like(place, lambda one: one.purchase == "on_demand")), best)
     text = (
-        f"{best.found.instance.type} against the middle of the {len(first)} machine types that would keep the limit "
-        f"too, ${middle:,.2f}"
+        f"{mine.found.instance.type} against {usual[0].found.instance.type}, the cheapest machine for general use with "
+        f"{_USUAL_VCPUS} vCPUs or more, ${usual[0].usd:,.2f} on demand"
     )
-    return _said("right-sizing", middle - best.usd, text, is_in_plan=True)
+    return _said("right-sizing", usual[0].usd - mine.usd, text, is_in_plan=mine.usd < usual[0].usd)
+
+
+def _smaller(place: Place) -> Iterable[Saving]:
+    """Say what machines smaller than one worker would save, if the model is as fast there as its cores suggest."""
+    best = _chosen(place)
+    assert place.serving is not None  # noqa: S101 - as above
+    cut = [
+        one for one in place.serving.drafted if one.found.is_cut and is_feasible(one) and one.purchase == best.purchase
+    ]
+    if cut and not best.found.is_cut and cut[0].usd < best.usd:
+        found = cut[0]
+        text = (
+            f"{found.most} x {found.found.instance.type} would come to ${found.usd:,.2f}, ${best.usd - found.usd:,.2f} "
+            f"less, if a request takes {found.found.service.mean_s * 1000:.0f} ms on its "
+            f"{found.found.instance.cores:g} core; nobody measured that: measure it there"
+        )
+        yield Saving("machines smaller than one worker", "not known", 0.0, text)
 
 
 def _commitments(place: Place) -> Iterable[Saving]:
@@ -160,9 +179,7 @@ def _arm(place: Place, asked: Asked) -> Saving:
             return _said("Arm", best.usd - works[0].usd, text)
     longest = best.found.service.mean_s / share * 1000
     if share >= 1:
-        text = (
-            f"{arm.type} costs {share - 1:.0%} more a vCPU than {kind.type}: it pays below {longest:.1f} ms a request"
-        )
+        text = f"{arm.type} costs {share - 1:.0%} more a vCPU than {kind.type}: it pays below {longest:.1f} ms"
     else:
         text = (
             f"{arm.type} costs {1 - share:.0%} less a vCPU than {kind.type}: it saves where a request takes less than "
@@ -204,7 +221,7 @@ def _batching(place: Place, asked: Asked) -> Iterable[Saving]:
         more = max(asked.demand.min_nodes, alone + spare) - max(asked.demand.min_nodes, with_batches + spare)
         text = (
             f"'{service.name}' in batches of up to {service.largest_batch} needs {with_batches} GPUs at {rate:g} "
-            f"requests/s, one by one {alone}: {rate * service.batch.seconds(1):.2f} requests come while one is answered, "
+            f"requests/s, one by one {alone}: {rate * service.batch.seconds(1):.2f} requests come while one runs, "
             "so that batches hardly form"
             if more == 0
             else f"'{service.name}' needs {with_batches} GPUs in batches, one by one {alone}"

@@ -10,17 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from loopwright.core.errors import DeclarationError, UnknownNameError
 from loopwright.planning.draft import drafts
 from loopwright.planning.fitting import fit
 from loopwright.planning.option import Option, Reason
 from loopwright.planning.serving import option_of, too_few
+from loopwright.planning.sureness import SURE as SURE  # noqa: PLC0414 - named here for those who compare plans
+from loopwright.planning.sureness import Sureness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from loopwright.planning.demand import Demand
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from loopwright.planning.uncertainty import Uncertainty
     from loopwright.planning.workload import Workload
 
-SURE = 0.9
 _CHEAPEST = 10
 _REFUSED = 10
 
@@ -93,21 +93,21 @@ def search_serving(
         UnknownNameError: If a fixed choice does not exist there.
     """
     chosen = _fixed(asked, services, instances)
+    sure = Sureness(demand, sizing, unsure)
     found: list[Draft] = []
     for instance in chosen[1]:
         for service in chosen[0]:
             placed = fit(service, instance, asked.ratios)
             if placed is not None:
-                found.extend(drafts(placed, demand, sizing, prices, asked.fixed))
+                found.extend(drafts(placed, demand, sizing, sure, prices, asked.fixed))
     found = [_within_budget(one, asked) for one in found]
     found.sort(key=lambda one: (one.usd, one.found.instance.type, one.packaging, one.purchase))
     works = [one for one in found if is_feasible(one)]
     if not works:
         raise DeclarationError(_nothing_works(found), hint="Raise the limit, measure a faster model, or add hardware.")
     eligible = [one for one in works if may_choose(one, asked, commitment_years)]
-    kept = [_served(one, demand, sizing, unsure) for one in _worth_keeping(works, eligible or works)]
-    sure = [one for one in kept if may_choose(one.draft, asked, commitment_years)] or kept
-    best = _choose(sure)
+    kept = [_served(one, demand, sizing, sure, unsure) for one in _worth_keeping(works, eligible or works)]
+    best = _choose([one for one in kept if may_choose(one.draft, asked, commitment_years)] or kept)
     return Serving(
         tuple(found), tuple(kept), tuple(_worth_explaining(found, works, best, demand, sizing, prices)), best
     )
@@ -119,29 +119,24 @@ def is_feasible(draft: Draft) -> bool:
 
 
 def may_choose(draft: Draft, asked: Workload, commitment_years: float) -> bool:
-    """Whether the plan may take it without asking: a commitment for years is the person's own decision."""
+    """Whether the plan may take it without asking.
+
+    A commitment for years is the person's own decision, and a machine on which a worker has fewer cores than it was
+    measured with is one to measure first.
+    """
+    if draft.found.is_cut and asked.fixed.instance_type != draft.found.instance.type:
+        return False
     years = {"commit_1y": 1.0, "commit_3y": 3.0}.get(draft.purchase, 0.0)
     return years <= commitment_years or asked.fixed.purchase == draft.purchase
 
 
-def keeps_limit(draft: Draft, demand: Demand, sizing: Sizing, unsure: Uncertainty) -> NDArray[np.bool_]:
-    """Return in which draws all the planned servers carry the drawn peak, bursts included, within the limit."""
-    found = draft.found
-    workers = 1 if draft.packaging == "serverless" else found.workers
-    slower = unsure.factor(f"service_time.{found.base.name}")
-    if found.service.ratio_spread:
-        where = found.instance.accelerator or found.instance.architecture
-        slower = slower * np.exp(found.service.ratio_spread * unsure.draws.normal(f"ratio.{where}"))
-    carried = sizing.capacity(found.base).rate(draft.most * workers, sizing.room_s, slower * found.scale)
-    return np.asarray(carried >= demand.sized_rps * unsure.factor("peak"))
-
-
-def _served(draft: Draft, demand: Demand, sizing: Sizing, unsure: Uncertainty) -> Served:
+def _served(draft: Draft, demand: Demand, sizing: Sizing, sure: Sureness, unsure: Uncertainty) -> Served:
+    workers = 1 if draft.packaging == "serverless" else draft.found.workers
     return Served(
         draft,
         option_of(draft, demand, sizing),
         unsure.cost(draft.lines, service=draft.found.base.name),
-        keeps_limit(draft, demand, sizing, unsure),
+        sure.keeps(draft.found, draft.most * workers),
     )
 
 
@@ -168,7 +163,7 @@ def _worth_keeping(works: Sequence[Draft], eligible: Sequence[Draft]) -> list[Dr
 
     first_of(eligible, lambda one: (one.found.instance.type, one.found.base.name), _CHEAPEST)
     first_of(eligible, lambda one: (one.found.base.name, one.packaging))
-    first_of(works, lambda one: (one.found.base.name, one.purchase))
+    first_of(works, lambda one: (one.found.base.name, one.purchase, one.found.is_cut))
     first_of([one for one in eligible if one.most > one.working + 1], lambda one: one.found.base.name)
     sturdy = [one for one in eligible if not one.found.service.is_extrapolated]
     first_of(sturdy, lambda one: (one.found.instance.type, one.found.base.name), _CHEAPEST)

@@ -104,7 +104,7 @@ def _options(
         servers = 1
     working = math.ceil(servers / found.workers)
     fixed = max(demand.min_nodes, working + demand.spare_nodes)
-    use = job.events_per_s / (fixed * found.full_speed_rps)
+    use = rate / (fixed * found.full_speed_rps)
     if use > found.baseline:
         reasons.append(Reason("cpu_credits", f"{instance.type} may use {found.baseline:.0%} all the time"))
     disk = prices.unit_or_nearest(instance.provider, "block_storage", "node_gb_month")

@@ -59,9 +59,8 @@ def evaluation_of(training: Option, work: Work) -> Option | None:
         quantity=hours * float(training.settings["machines"]),
         note=f"{work.evaluation_share:.0%} of the training's time",
     )
-    return replace(
-        training, stage="evaluation", name=f"on {training.instance_type or 'the same machine'}", lines=(own,)
-    )
+    name = f"on {training.instance_type or 'the same machine'}"
+    return replace(training, stage="evaluation", name=name, lines=(own,), notes=())
 
 
 def _option(work: Work, instance: Instance, hours: float, purchase: Purchase, *, is_extrapolated: bool) -> Option:
