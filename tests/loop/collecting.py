@@ -1,32 +1,37 @@
-"""A process that collects a project's garbage and kills itself on the way.
+"""A process that forks a child for each collection or restoring of a project's garbage, which kills itself on the way.
 
-Run as ``python collecting.py PROJECT N``: SIGKILL right after the N-th thing that it removes from a store.
+Reads lines of JSON, ``[project, collection, number]``: with a collection's id it is restored, with none garbage is
+collected. The child is killed right after the ``number``-th thing that it changes, in the store, in the project's own
+folder or in the facts. Each line is answered with how it ended.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import obstore
+
 from loopwright.core.clock import ManualClock
 from loopwright.core.storage.facts import Facts
-from loopwright.core.storage.trash import Trash
 from loopwright.loop.collect import Collector
+from loopwright.loop.restore import restore_collection
 from loopwright.workspace import Workspace
 
 YEARS = timedelta(days=900)
 
 
-def main() -> None:
-    left = int(sys.argv[2])
+def work(project: str, collection: str, number: int) -> None:
+    left = number
 
-    def counted(work):
-        def wrapped(*given):
+    def counted(change):
+        def wrapped(*given, **named):
             nonlocal left
-            made = work(*given)
+            made = change(*given, **named)
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -34,12 +39,25 @@ def main() -> None:
 
         return wrapped
 
-    Trash._move = counted(Trash._move)
-    clock = ManualClock(datetime.now(UTC) + YEARS)
-    with Workspace.open(Path(sys.argv[1]), clock=clock) as workspace:
-        collector = Collector(workspace, timedelta(days=30))
-        Facts.write = counted(Facts.write)
-        collector.collect()
+    workspace = Workspace.open(Path(project), clock=ManualClock(datetime.now(UTC) + YEARS))
+    obstore.put, obstore.rename, obstore.delete = map(counted, (obstore.put, obstore.rename, obstore.delete))
+    Path.replace, Facts.write = counted(Path.replace), counted(Facts.write)
+    if collection:
+        restore_collection(workspace, collection)
+    else:
+        Collector(workspace, timedelta(days=30)).collect()
+
+
+def main() -> None:
+    for line in sys.stdin:
+        child = os.fork()  # what is killed shares the imports, and nothing else
+        if not child:
+            try:
+                work(*json.loads(line))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from loopwright.loop.collect import Collector
 from loopwright.loop.loading import load_loop
 from loopwright.loop.lock import turn_lock
 from loopwright.loop.rebuild import rebuild
-from loopwright.loop.restore import restore_collection
+from loopwright.loop.restore import restore_collection, trashed
 from loopwright.loop.turn import TURN_LOCK, run_turn
 from loopwright.loop.turn_log import TurnLog
 from loopwright.workspace import Workspace
@@ -221,17 +224,49 @@ def test_a_hold_keeps_what_it_names_and_what_that_was_made_from(what: str, proje
             workspace.data.erase("parcels", "parcel_id", ["a3"], reason="asked", by="ann")
 
 
-def test_killed_in_the_middle(project: Path) -> None:
-    """Whatever it had removed when it died, the store is whole, and the next collection ends it."""
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Callable[[Path, str, int], int]]:
+    """Collect, or restore a collection, in a child that is killed after so many changes; return how it ended."""
+    command = [sys.executable, str(COLLECTING)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def run(project: Path, collection: str, number: int) -> int:
+            print(json.dumps([str(project), collection, number]), file=process.stdin, flush=True)
+            return int(process.stdout.readline())
+
+        yield run
+        process.stdin.close()
+
+
+def at_last(run: Callable[[Path, str, int], int], project: Path, collection: str, steps: random.Random) -> int:
+    """Do it again and again until it was not killed; return how often it was. After each death the store is whole."""
     deaths = 0
-    for left in (1, 2, 3, 5):
-        command = [sys.executable, str(COLLECTING), str(project), str(left)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        deaths += done.returncode != 0
-    assert deaths >= 2
+    while (ended := run(project, collection, steps.randint(1, 20))) != 0:
+        assert ended == -signal.SIGKILL
+        deaths += 1
+        with Workspace.open(project) as workspace:
+            assert_kept_versions_are_whole(workspace)
+    return deaths
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_anywhere(seed: int, project: Path, runner: Callable[[Path, str, int], int]) -> None:
+    """Whatever it had done when it died, the store is whole; the next run ends it, and all of it comes back."""
+    before = {name: digest for name, digest in content(project).items() if "store" in name or "training_sets" in name}
+    steps = random.Random(seed)
+    assert at_last(runner, project, "", steps) >= 2
     with Workspace.open(project, clock=ManualClock(datetime.now(UTC) + timedelta(days=900))) as workspace:
         assert_kept_versions_are_whole(workspace)
-        Collector(workspace, MONTH).collect()
         assert {one.kind for one in Collector(workspace, MONTH).look().found} <= {"table files"}
-        assert_kept_versions_are_whole(workspace)
+        kept = [one for one in trashed(workspace) if one.status == "kept" and one.items]
+        assert not any(workspace.stores.blobs.exists(one) for one in workspace.registry.get("price/1").digests[:1])
+    deaths = sum(at_last(runner, project, one.id, steps) for one in kept)
+    assert deaths >= 1
+    after = {name: digest for name, digest in content(project).items() if "store" in name or "training_sets" in name}
+    assert {name: digest for name, digest in after.items() if name in before} == before
+    with Workspace.open(project) as workspace:
+        assert {one.status for one in trashed(workspace) if one.items} <= {"restored"}
+        assert find_record(workspace.stores, workspace.registry.get("price/1").training_set.id) is not None
+        assert rebuild(workspace, workspace.registry.get("price/1")).equal_predictions

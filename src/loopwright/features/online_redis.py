@@ -133,12 +133,17 @@ class RedisOnlineStore:
         with self._translated():
             return sorted({key.decode() for key, _ in self._client.hscan_iter(self._key(view), count=ROWS_PER_CALL)})
 
-    def delete_many(self, view: str, keys: Sequence[str]) -> int:
-        """Remove the rows of some entities and return how many there were; the mark stays."""
+    def delete_many(self, view: str, keys: Sequence[str], *, mark: str | None = None) -> int:
+        """Remove the rows of some entities and, with them, replace the mark; return how many rows there were."""
+        calls = range(0, len(keys), ROWS_PER_CALL)
         with self._translated(), self._client.pipeline(transaction=True) as pipeline:
-            for start in range(0, len(keys), ROWS_PER_CALL):
+            for start in calls:
                 pipeline.hdel(self._key(view), *keys[start : start + ROWS_PER_CALL])
-            return sum(int(answer) for answer in pipeline.execute())
+            if mark is not None:
+                pipeline.sadd(self._views, view)
+                pipeline.hset(self._marks, view, mark)
+            answers = pipeline.execute()
+        return sum(int(answer) for answer in answers[: len(calls)])
 
     def drop(self, view: str) -> None:
         """Remove a view's rows and mark."""
@@ -195,5 +200,7 @@ def _rows(
 
 
 def _row(key: str, value: bytes) -> OnlineRow:
-    event_time, available_at = int(value[:_TIME]) - _ZERO, int(value[_TIME : 2 * _TIME]) - _ZERO
-    return OnlineRow(key, from_micros(event_time), from_micros(available_at), _decode(value[2 * _TIME :]))
+    event_time, available_at = value[:_TIME], value[_TIME : 2 * _TIME]
+    moment = from_micros(int(event_time) - _ZERO)
+    known = moment if available_at == event_time else from_micros(int(available_at) - _ZERO)
+    return OnlineRow(key, moment, known, _decode(value[2 * _TIME :]))

@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from loopwright.core.storage.location import Location
 from loopwright.core.storage.trash import Trash
 from loopwright.data.ingest.lock import dataset_lock
-from loopwright.data.versions.erase import Eraser
 from loopwright.data.versions.policy import RetentionPolicy
 from loopwright.features.online_stores import online_is_there
 from loopwright.features.training_set import folder_of, training_sets
 from loopwright.loop.dead_payloads import dead_payloads, take_payloads
+from loopwright.loop.erase import complete_erasures
 from loopwright.loop.live_views import unneeded_online
 from loopwright.loop.lock import is_turning, turn_lock
 from loopwright.loop.needed import Needed
@@ -137,7 +137,7 @@ class Collector:
             for name in self._workspace.data.names():
                 held.enter_context(dataset_lock(self._stores.local / "locks", name, wait=False))
             for name in self._workspace.data.names():
-                Eraser(self._stores, name).complete()
+                complete_erasures(self._workspace, name)
             self._removing = True
             self._id = self._trash.begin(restore_window=self._policy.restore)
             made = self._run()

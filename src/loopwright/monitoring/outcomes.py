@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from loopwright.core.storage.duck import borrowed, quote_name, to_arrow
+from loopwright.core.storage.duck import borrowed, connect, quote_name, to_arrow
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.core.storage.table_changes import TableSpan
+from loopwright.core.storage.table_purge import purge_rows
 from loopwright.monitoring.outcome_event import outcome_event, read_outcome
 from loopwright.serving.compactor import predictions_table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
+    from pathlib import Path
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
@@ -96,6 +99,23 @@ def record_outcome(stores: Stores, model: str, prediction_id: str, label: object
         at: When it became known; now by default.
     """
     return stores.events.append(outcomes_topic(model), [outcome_event(prediction_id, label, at)])[0]
+
+
+def erase_outcomes(stores: Stores, model: str, prediction_ids: Collection[str], scratch: Path) -> int:
+    """Take the outcomes of some predictions, and labels sent for them, out of every version for good.
+
+    Returns:
+        How many rows went; doing it again takes what is left.
+    """
+    rows = 0
+    for table in (outcomes_table(model), labels_table(model)):
+        if not prediction_ids or not stores.tables.exists(table):
+            continue
+        with connect() as con:
+            con.register("erased ids", pa.table({"id": pa.array(sorted(prediction_ids), pa.string())}))
+            which = 'prediction_id IN (SELECT id FROM "erased ids")'
+            rows += purge_rows(con, stores.tables, table, which, scratch)
+    return rows
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loopwright.core.storage.duck import connect
 from loopwright.core.storage.file_lock import FileLock
+from loopwright.core.storage.table_purge import purge_rows, values_where
 from loopwright.serving.prediction_log import SEGMENT_SUFFIX, segments_folder
 from loopwright.serving.prediction_record import PREDICTION_SCHEMA, decode_records, to_table
 from loopwright.serving.segment import is_finished, read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import pyarrow as pa
@@ -112,6 +114,27 @@ class PredictionTable:
     def scan_sql(self) -> str:
         """Return a DuckDB SELECT over what is in the lake now; call ``compact`` first for what was just served."""
         return self._stores.tables.scan_sql(self.table)
+
+    def erase(self, condition: str, scratch: Path, before: Callable[[set[str]], None]) -> int:
+        """Take predictions out of every version for good and return how many rows went; done again, it is completed.
+
+        Args:
+            condition: DuckDB SQL over `PREDICTION_SCHEMA`: which.
+            scratch: A folder for copies.
+            before: Told their ids while they are still there, to erase what only they lead to.
+        """
+        self.compact()
+        if not self.exists():
+            return 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._folder / ".compaction.lock").hold(), connect() as con:
+            before(values_where(con, self._stores.tables, self.table, condition, "prediction_id", scratch))
+            return purge_rows(con, self._stores.tables, self.table, condition, scratch)
+
+    def open_segments(self) -> list[str]:
+        """Return the names of the log segments that a server still writes to; what they hold is in the lake as well."""
+        paths = sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}")) if self._folder.is_dir() else []
+        return [path.name for path in paths if path.stat().st_size]
 
     def find(self, prediction_id: str) -> list[dict[str, object]]:
         """Return the records of one prediction: the answer's first, then its shadows; empty when there is none."""

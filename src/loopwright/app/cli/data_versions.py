@@ -13,14 +13,16 @@ from rich.markup import escape
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.project import opened
+from loopwright.core.access import require
 from loopwright.core.durations import format_duration, parse_duration
-from loopwright.core.errors import RefusedError, UsageError
+from loopwright.core.errors import RefusedError, UnknownNameError, UsageError
 from loopwright.core.ref import Ref
 from loopwright.core.sizes import format_size
 from loopwright.data.versions.lifecycle import lifecycle_rules
 from loopwright.data.versions.policy import RetentionPolicy
 from loopwright.data.versions.reference import SnapshotName
 from loopwright.data.versions.tiering import plan_tiering, stored_groups
+from loopwright.loop.erase import erase_rows
 from loopwright.loop.restore import restore_collection, trashed
 
 if TYPE_CHECKING:
@@ -159,24 +161,32 @@ def erase(
     project: Annotated[Path, PROJECT_OPTION] = Path(),
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Erase rows by key from every snapshot, quarantine and stored image or text; without a key, list erasures."""
-    with opened(project) as (_, workspace):
+    """Erase rows by key from every snapshot and from all that was made of them; without a key, list erasures.
+
+    What cannot be taken out of something, as of a trained model, is listed with the command that closes it.
+    """
+    with opened(project) as (loop, workspace):
         if key is None:
             found = workspace.data.erasures(name)
         else:
+            if name not in loop.datasets and name not in workspace.data.names():
+                raise UnknownNameError("dataset", name, loop.datasets)
+            require(workspace.principal, "admin", f"erasing rows of {name}")
             if not yes and not typer.confirm(f"Erase rows of {name} for good, from every snapshot?", err=True):
                 raise UsageError("Nothing was erased.", hint="Say --yes to erase without being asked.")
             given = value or []
-            found = [workspace.data.erase(name, key, given, reason=reason, by=getpass.getuser(), forever=forever)]
+            found = [erase_rows(workspace, name, key, given, reason=reason, by=getpass.getuser(), forever=forever)]
     if as_json:
         print_json(found)
         return
     rows = [
-        [one.asked_at, one.key_column, one.keys, one.report.rows, one.report.quarantined_rows, one.asked_by, one.reason]
+        [one.asked_at, one.status, one.key_column, one.keys, one.report.rows, one.report.quarantined_rows,
+         one.report.examples, one.report.online, one.report.predictions, one.report.outcomes, one.asked_by, one.reason]
         for one in found
-    ]
-    columns = ["asked", "column", "keys", "rows", "quarantined", "by", "reason"]
-    console.print(table(f"Erasures of {name}", columns, rows, right=columns[2:5]))
+    ]  # fmt: skip
+    columns = ["asked", "is", "column", "keys", "rows", "kept out", "examples", "online", "predictions", "outcomes",
+               "by", "reason"]  # fmt: skip
+    console.print(table(f"Erasures of {name}", columns, rows, right=columns[3:10]))
     remains = [[rest.kind, rest.name, rest.close] for one in found[:1] for rest in one.report.remains]
     if remains:
         console.print(table("What was made from the rows, and how to close it", ["what", "which", "how"], remains))

@@ -116,16 +116,14 @@ class TableLog:
                     spans.append((commit.version, None))
         return found
 
-    def said_rows(self) -> dict[str, set[int]]:
-        """Return, by file, how many rows the commits say that it has: several numbers where some are in line only."""
-        found: dict[str, set[int]] = {}
+    def statistics(self) -> dict[str, set[str]]:
+        """Return, by file, what the commits say about its rows and values, as the JSON texts that they have."""
+        found: dict[str, set[str]] = {}
         for version in self._commit_names():
             for action in self._actions(version):
                 for said in (action.get("add"), action.get("remove")):
-                    stats = said.get("stats") if isinstance(said, dict) else None
-                    if isinstance(said, dict) and isinstance(stats, str):
-                        count = json.loads(stats).get("numRecords")
-                        found.setdefault(unquote(str(said["path"])), set()).add(-1 if count is None else int(count))
+                    if isinstance(said, dict) and isinstance(stats := said.get("stats"), str):
+                        found.setdefault(unquote(str(said["path"])), set()).add(stats)
         return found
 
     def restate(self, rows: Mapping[str, int], sizes: Mapping[str, int]) -> int:
@@ -142,10 +140,9 @@ class TableLog:
             How many commits were rewritten.
         """
         changed = 0
-        stale = {name for name, said in self.said_rows().items() if name in rows and said != {rows[name]}}
-        if stale:  # first: nothing would tell that they are still to be removed, once the commits are as they should be
+        if rows:  # first: nothing would tell that they are still to go, once the commits are as they should be
             self._forget_checkpoints()
-        for version in self._commit_names() if stale else ():
+        for version in self._commit_names() if rows else ():
             actions, touched = [], False
             for action in self._actions(version):
                 for kind in ("add", "remove"):
@@ -200,9 +197,14 @@ def _any_between(wanted: list[int], start: int, end: int) -> bool:
     return place < len(wanted) and wanted[place] < end
 
 
+def rows_only(rows: int) -> str:
+    """Write what a commit says of a file whose values it shall not tell."""
+    return json.dumps({"numRecords": rows}, separators=(",", ":"))
+
+
 def _restated(said: dict[str, object], rows: Mapping[str, int], sizes: Mapping[str, int]) -> bool:
     name = unquote(str(said["path"]))
-    stats = json.dumps({"numRecords": rows[name]}, separators=(",", ":"))
+    stats = rows_only(rows[name])
     changed = False
     if said.get("stats") not in (None, stats):
         said["stats"], changed = stats, True

@@ -8,6 +8,8 @@ when it is repeated, so that a purge that was killed is completed by running it 
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from loopwright.core.storage.duck import quote_name, quote_text
 from loopwright.core.storage.parquet_edit import without_rows
 from loopwright.core.storage.table_errors import committing
 from loopwright.core.storage.table_files import unglobbed
-from loopwright.core.storage.table_log import TableLog
+from loopwright.core.storage.table_log import TableLog, rows_only
 from loopwright.core.storage.table_mirror import TableMirror
 
 if TYPE_CHECKING:
@@ -70,6 +72,30 @@ def purge_rows(
     on_replaced()
     TablePurge(con, tables, table, scratch).settle()
     return rows
+
+
+def values_where(
+    con: duckdb.DuckDBPyConnection, tables: TableStore, table: str, condition: str, expression: str, scratch: Path
+) -> set[str]:
+    """Return the texts that an expression gives for the rows of all files of a table for which a condition holds."""
+    purge = TablePurge(con, tables, table, scratch)
+    return purge.values(expression) if purge.doom(condition) else set()
+
+
+def drop_table(tables: TableStore, table: str) -> bool:
+    """Delete a table with all its versions, its log first, or what a killed deletion left; say if there was any."""
+    place = tables.location.child(table)
+    if place.folder is not None and not place.folder.exists():
+        return False
+    log = TableLog(place)
+    with committing(f"delete table '{table}'"):
+        names = [str(meta["path"]) for batch in obstore.list(log.store) for meta in batch]
+        for name in sorted(names, key=lambda one: (not one.startswith("_delta_log"), one)):
+            obstore.delete(log.store, name)
+    if place.folder is not None:
+        shutil.rmtree(place.folder, ignore_errors=True)  # which would else be a table by its name
+    tables.forget(table)
+    return bool(names) or place.folder is not None
 
 
 @dataclass(frozen=True)
@@ -216,20 +242,28 @@ class TablePurge:
         return Purged(sum(counts.values()), len(counts))
 
     def settle(self) -> None:
-        """Bring the log in line with files that have fewer rows than it says, and make its checkpoint again."""
+        """Bring the log in line with files that have fewer rows than it says, and make its checkpoint again.
+
+        Nor may it tell values of files that are not there any more: which rows they had cannot be seen.
+        """
         there = self.log.files()
-        said = self.log.said_rows()
+        said = self.log.statistics()
+        rows = {name: max(map(_said_rows, texts)) for name, texts in said.items()}
         present = [name for name in there if name in said]
-        rows: dict[str, int] = {}
         for start in range(0, len(present), _FILES_A_SCAN):
             some = present[start : start + _FILES_A_SCAN]
             self._fetch(some)
             found = self._con.execute(
                 f"SELECT file_name, num_rows FROM parquet_file_metadata([{self._quoted(some)}])"
             ).fetchall()
-            rows |= {self._name(str(file)): int(count) for file, count in found}
-        rows = {name: count for name, count in rows.items() if said[name] != {count}}
-        sizes = {name: there[name].size_bytes for name in rows}
+            for file, count in found:
+                name = self._name(str(file))
+                if set(map(_said_rows, said[name])) == {int(count)}:
+                    rows.pop(name)  # as it was, or in line already
+                else:
+                    rows[name] = int(count)
+        rows = {name: count for name, count in rows.items() if said[name] != {rows_only(count)}}
+        sizes = {name: there[name].size_bytes for name in rows if name in there}
         if rows and self.log.restate(rows, sizes):
             self._tables.forget(self._table)
             self._tables.checkpoint(self._table)
@@ -267,3 +301,7 @@ class TablePurge:
 
     def _name(self, file: str) -> str:
         return Path(file).relative_to(self._folder).as_posix()
+
+
+def _said_rows(statistics: str) -> int:
+    return int(json.loads(statistics).get("numRecords") or 0)

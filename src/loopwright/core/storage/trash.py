@@ -188,16 +188,41 @@ class Trash:
         self._end(identity, "emptied")
 
     def forget(self, prefixes: Sequence[str]) -> int:
-        """Delete trashed objects of the store for good whose old path begins so, as an erasure must."""
+        """Delete trashed objects for good whose old path begins so, in the store or here, as an erasure must."""
         gone = 0
         for one in self.all():
             if one.status != "kept":
                 continue
             for row in self._tombstones(one.id):
-                if row.place == "store" and row.path.startswith(tuple(prefixes)):
+                if not row.path.startswith(tuple(prefixes)):
+                    continue
+                if row.place == "store":
                     self._delete_below(f"{_FOLDER}/{one.id}/{row.path}")
-                    gone += 1
+                elif row.place == "local":
+                    _delete_here(self._local(one.id) / row.path)
+                else:
+                    continue
+                gone += 1
         return gone
+
+    def rows(self, table: sa.Table) -> list[tuple[str, dict[str, Any]]]:
+        """Return the rows of a table that are in the trash, each with the collection that took it."""
+        c, t = collections.c, tombstones.c
+        query = sa.select(c.id, t.content).join(tombstones, sa.and_(t.collection_id == c.id, t.place == "facts"))
+        with self._stores.facts.read() as connection:
+            found = connection.execute(query.where(c.status == "kept").order_by(c.id, t.path)).all()
+        return [
+            (row[0], {name: _read(value) for name, value in row[1]["row"].items()})
+            for row in found
+            if row[1]["table"] == table.name
+        ]
+
+    def forget_row(self, identity: str, table: sa.Table, name: str) -> None:
+        """Let a row that is in the trash, as :meth:`take_row` named it, never come back."""
+        t = tombstones.c
+        this = (t.collection_id == identity) & (t.place == "facts") & (t.path == f"{table.name} {name}"[:700])
+        with self._stores.facts.write() as connection:
+            connection.execute(tombstones.delete().where(this))
 
     def _end(self, identity: str, status: str) -> None:
         with self._stores.facts.write() as connection:
@@ -273,6 +298,13 @@ class Trash:
 
     def _local(self, identity: str) -> Path:
         return self._stores.local / _FOLDER / identity
+
+
+def _delete_here(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _plain(value: object) -> object:

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from loopwright.core.errors import StoreError, UsageError
 from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import connect, joined_sql
+from loopwright.core.storage.hash_runs import remove_runs
 from loopwright.core.storage.payload_refs import REF_PATTERN, referred
 from loopwright.core.storage.table_purge import TablePurge, purge_rows
 from loopwright.core.storage.trash import Trash
@@ -155,6 +156,7 @@ class Eraser:
             plan = ErasurePlan(**row.plan) if row.status == "planned" else self._plan(con, row, rows, scratch)
             if self._stores.tables.exists(self._table):
                 self._purge(con, self._table, rows.stored, scratch, keyed=True)
+            remove_runs(self._stores.local / "index" / self._dataset)  # the hashes of keys
             self._on_stage("settled")
             if self._stores.tables.exists(self._quarantine):
                 self._purge(con, self._quarantine, rows.kept_out(plan.lines), scratch)
@@ -204,12 +206,14 @@ class Eraser:
         """Return the digests of the rows' keys, as training sets and predictions have them, and of what was asked."""
         if not plan.elsewhere:
             return {}
-        key = self._key()
+        key = self.key
         own = {"": joined_sql(key) if key else "_source || '#' || _source_row::VARCHAR"}
         asked = own | {name: joined_sql(columns) for name, columns in plan.columns.items()}
         return {name: sorted(key_digest(salt, text) for text in purge.values(sql)) for name, sql in asked.items()}
 
-    def _key(self) -> tuple[str, ...]:
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The dataset's key columns."""
         declared = self._history.declaration(self._dataset)["key"]
         return tuple(str(name) for name in declared) if isinstance(declared, list) else ()
 
@@ -291,7 +295,7 @@ class Eraser:
             connection.execute(erasures.update().where(erasures.c.id == row.id).values(plan=plan))
 
     def finish(self, row: sa.Row[Any], remains: Sequence[Remainder], **counts: int) -> None:
-        """Say that the other rooms are done, with what they erased; counts of an earlier attempt are added to."""
+        """Say that the other rooms are done, with what the attempt that came to the end erased."""
         with self._stores.facts.write() as connection:
             report = dict(connection.execute(sa.select(erasures.c.report).where(erasures.c.id == row.id)).scalar_one())
             report |= counts | {"remains": [asdict(one) for one in remains]}
@@ -303,7 +307,7 @@ class Eraser:
         with self._stores.facts.read() as connection:
             query = sa.select(ingests.c.id).where(ingests.c.dataset == self._dataset, ingests.c.has_superseded)
             several = connection.execute(query.limit(1)).first() is not None
-        key = self._key()
+        key = self.key
         return (key, _ORDER) if several and key else ((), ())
 
     def _require_rest(self) -> None:

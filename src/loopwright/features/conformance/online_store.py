@@ -122,7 +122,8 @@ class OnlineStoreConformance:
         assert store.read_many("v@1", ['["c7"]', '["c1001"]'], now=NOON, ttl=None)[0] is None
         assert _value(store, '["c7"]', view="v@2") == 2.0
         assert store.delete_many("v@1", gone) == 0
-        assert store.delete_many("v@1", []) == 0
+        assert store.delete_many("v@1", [], mark="two") == 0
+        assert (store.count("v@1"), store.mark("v@1")) == (200, "two")
         assert store.keys("nothing") == []
         assert store.write_many("v@1", [_row('["c7"]', -5, 3.0)]) == 1
         assert _value(store, '["c7"]') == 3.0
