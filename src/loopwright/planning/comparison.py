@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.planning.search import SURE
-from loopwright.planning.wording import share, usd
+from loopwright.planning.wording import seconds, share, usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loopwright.planning.cost import Stage
-    from loopwright.planning.option import Option
+    from loopwright.planning.option import Option, Reason
     from loopwright.planning.plan import Plan, Rank
 
 PARTS: tuple[tuple[str, tuple[Stage, ...]], ...] = (
@@ -36,6 +36,7 @@ class Compared:
         option: The option.
         group: What it is an alternative for: the stage, or one kind of data in it.
         is_chosen: Whether the plan takes it.
+        is_refused: Whether it breaks a limit that the chosen one keeps.
         feasible: The share of the draws in which it keeps the limit; None where no draws were made of it.
         cheapest: The share of the draws in which it is the cheapest that keeps the limit; None as above.
         result: ``chosen``, or why it lost.
@@ -44,6 +45,7 @@ class Compared:
     option: Option
     group: str
     is_chosen: bool
+    is_refused: bool
     feasible: float | None
     cheapest: float | None
     result: str
@@ -69,6 +71,7 @@ def compared(plan: Plan, stage: Stage) -> tuple[Compared, ...]:
             option,
             kind or stage,
             is_chosen,
+            bool(_own_reasons(option, found.chosen)),
             None if rank is None else rank.feasible,
             None if rank is None else rank.cheapest,
             result,
@@ -80,7 +83,7 @@ def compared(plan: Plan, stage: Stage) -> tuple[Compared, ...]:
 
 def _place_in_list(row: Compared) -> tuple[bool, str, bool, float, str]:
     own = row.group == row.option.stage
-    return not own, "" if own else row.group, not row.option.is_feasible, row.option.usd_per_month, row.option.name
+    return not own, "" if own else row.group, row.is_refused, row.option.usd_per_month, row.option.name
 
 
 def _once(options: tuple[Option, ...]) -> Iterator[Option]:
@@ -119,8 +122,7 @@ def why_lost(plan: Plan, option: Option, winner: Option, rank: Rank | None = Non
         winner: The one it lost against.
         rank: How it did over the draws, where that is known.
     """
-    broken = {reason.limit for reason in winner.reasons}
-    own = [reason for reason in option.reasons if reason.limit not in broken]
+    own = _own_reasons(option, winner)
     if own:
         return "; ".join(f"{reason.text} ({reason.limit})" for reason in own)
     if option is winner:
@@ -129,10 +131,10 @@ def why_lost(plan: Plan, option: Option, winner: Option, rank: Rank | None = Non
     part = _part(option.usd_per_month, winner.usd_per_month)
     if rank is not None and rank.feasible < SURE:
         text = f"keeps the limit in {share(rank.feasible)} of the draws only; {share(SURE)} are wanted"
-        return f"{text}; {usd(abs(more))}{part} {'more' if more >= 0 else 'less'} a month"
+        return f"{text}; {usd(abs(more))} {'more' if more >= 0 else 'less'} a month{part}"
     if more >= 0:
-        return f"{usd(more)}{part} more a month" if more >= 0.005 else "costs the same"
-    less = f"{usd(-more)}{part} less a month"
+        return f"{usd(more)} more a month{part}" if more >= 0.005 else "costs the same"
+    less = f"{usd(-more)} less a month{part}"
     if option.purchase in _YEARS:
         return f"{less}, for a commitment of {_YEARS[option.purchase]}: your own decision"
     if option.settings.get("keeps_everything") is False:
@@ -142,6 +144,21 @@ def why_lost(plan: Plan, option: Option, winner: Option, rank: Rank | None = Non
     if "; " in winner.name:
         return "for one of the jobs"
     return f"{less}; {option.notes[0]}" if option.notes else f"{less}, with less room for what is not certain"
+
+
+def _own_reasons(option: Option, winner: Option) -> list[Reason]:
+    """Return the limits that an option breaks and the winner does not."""
+    broken = {reason.limit for reason in winner.reasons}
+    return [reason for reason in option.reasons if reason.limit not in broken]
+
+
+def late(option: Option) -> tuple[str, str, str]:
+    """Return the three percentiles of the answer time as text; a queue that only grows has none."""
+    if option.latency is None:
+        return ("-", "-", "-")
+    if option.utilisation is not None and option.utilisation >= 1:
+        return ("grows", "grows", "grows")
+    return seconds(option.latency.p50_s), seconds(option.latency.p95_s), seconds(option.latency.p99_s)
 
 
 def _part(other: float, winner: float) -> str:

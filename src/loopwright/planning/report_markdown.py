@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loopwright.planning.comparison import PARTS, TOTAL_PART, compared
+from loopwright.planning.comparison import PARTS, TOTAL_PART, compared, late
 from loopwright.planning.cost import STAGES
 from loopwright.planning.wording import number, seconds, share, unit_price, usd, words
 
@@ -166,9 +166,7 @@ def _compared(rows: Sequence[Compared]) -> Iterator[str]:
     for row in rows:
         one = row.option
         cells = [f"**{one.name}**" if row.is_chosen else one.name, row.where, usd(one.usd_per_month)]
-        if is_answering:
-            late = one.latency
-            cells += ["-"] * 3 if late is None else [seconds(late.p50_s), seconds(late.p95_s), seconds(late.p99_s)]
+        cells += late(one) if is_answering else []
         if "utilisation" in heads:
             cells.append(share(one.utilisation))
         if is_drawn:
