@@ -8,6 +8,7 @@ time that a draw made 20 % longer, another machine) is an interpolation.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,19 +91,26 @@ class Capacity:
     def _curve(self, servers: int) -> NDArray[np.float64]:
         found = self._curves.get(servers)
         if found is None:
-            count = max(_REQUESTS if self._service.batch is None else _BATCHED, _PER_SERVER * servers)
-            points = [self._percentile_at(servers, float(share), count) for share in _UTILISATIONS]
-            found = self._curves[servers] = np.maximum.accumulate(np.array(points)) + 1e-12 * np.arange(len(points))
+            found = self._curves[servers] = _simulated(self._service, servers, self._percentile, self._seed)
         return found
 
-    def _percentile_at(self, servers: int, share: float, count: int) -> float:
-        rng = np.random.default_rng(self._seed)
-        arrivals = poisson_arrivals(share * servers * self._service.capacity_rps, count, rng)
-        if self._service.batch is not None:
-            done = simulate_batches(arrivals, self._service.batch, self._service.largest_batch, servers=servers)
+
+@functools.lru_cache(maxsize=512)
+def _simulated(service: ServiceModel, servers: int, percentile: float, seed: int) -> NDArray[np.float64]:
+    """Return the percentile of the response at each utilisation; remembered, as plans ask again."""
+    count = max(_REQUESTS if service.batch is None else _BATCHED, _PER_SERVER * servers)
+    points = []
+    for share in _UTILISATIONS:
+        rng = np.random.default_rng(seed)
+        arrivals = poisson_arrivals(float(share) * servers * service.capacity_rps, count, rng)
+        if service.batch is not None:
+            done = simulate_batches(arrivals, service.batch, service.largest_batch, servers=servers)
         else:
-            done = simulate(arrivals, self._service.draws(count, rng), servers)
-        return done.percentile(self._percentile)
+            done = simulate(arrivals, service.draws(count, rng), servers)
+        points.append(done.percentile(percentile))
+    curve = np.maximum.accumulate(np.array(points)) + 1e-12 * np.arange(len(points))
+    curve.flags.writeable = False
+    return curve
 
 
 def _neighbours(servers: int) -> tuple[int, int]:

@@ -44,6 +44,7 @@ def crossovers(place: Place, asked: Asked, prices: PriceTable) -> tuple[Crossove
         and placed.reason is None
         and placed.baseline == 1
         and not placed.is_cut
+        and asked.workload.fixed.instance_type in {"", instance.type}
     ]
     sides = {kind: _most_for_the_money([one for one in fits if one.base.kind == kind]) for kind in ("cpu", "gpu")}
     rates = asked.demand.peak_rps * np.geomspace(_LOW, _HIGH, _STEPS)
