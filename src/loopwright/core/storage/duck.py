@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,17 @@ def to_arrow(relation: duckdb.DuckDBPyRelation) -> pa.Table:
     Use this in place of ``relation.arrow()``, which is a table in DuckDB 1 and a stream in DuckDB 2.
     """
     return relation.to_arrow_table()
+
+
+def fetched(con: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    """Run a query that gives few rows: its text is parsed and bound once, where a relation does it twice.
+
+    For a thousand rows of fifteen columns this takes 6 ms of processor time, and ``to_arrow`` 11. Many rows are better
+    had from ``to_arrow``: here they are copied once more.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Arrow output on a DB-API result")  # which is that copy
+        return con.execute(query).to_arrow_table()
 
 
 def quote_name(name: str) -> str:

@@ -82,10 +82,11 @@ class Ingest:
         with self._stores.facts.read() as connection:
             row = connection.execute(
                 sa.select(ingests)
-                .where(ingests.c.dataset == self._dataset.name, ingests.c.status == "pending")
-                .order_by(ingests.c.number)
+                .where(ingests.c.dataset == self._dataset.name)
+                .order_by(ingests.c.number.desc())  # no ingest begins while one is pending: it is the newest
+                .limit(1)
             ).first()
-        if row is None:
+        if row is None or row.status != "pending":
             return None
         manifest = self.stage.read_manifest()
         if manifest is not None and manifest.get("id") == row.id:
@@ -165,16 +166,14 @@ class Ingest:
         }
         self.stage.write_manifest(manifest)
         with self._stores.facts.write() as connection:
-            number = 1 + (
-                connection.execute(
-                    sa.select(sa.func.max(ingests.c.number)).where(ingests.c.dataset == dataset.name)
-                ).scalar()
-                or 0
-            )
-            other = connection.execute(
-                sa.select(ingests.c.id).where(ingests.c.dataset == dataset.name, ingests.c.status == "pending")
+            newest = connection.execute(
+                sa.select(ingests.c.number, ingests.c.status)
+                .where(ingests.c.dataset == dataset.name)
+                .order_by(ingests.c.number.desc())
+                .limit(1)
             ).first()
-            if other is not None:
+            number = 1 if newest is None else newest.number + 1
+            if newest is not None and newest.status == "pending":
                 raise StoreBusyError(
                     f"Dataset '{dataset.name}' has an ingest under way on another machine.", hint="Run again later."
                 )

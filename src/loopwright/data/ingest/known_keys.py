@@ -23,8 +23,8 @@ import numpy as np
 
 from loopwright.core.errors import StoreError
 from loopwright.core.storage.columns import duck_type, storable_type
-from loopwright.core.storage.duck import quote_name
-from loopwright.core.storage.hash_runs import HashRuns, remove_runs
+from loopwright.core.storage.duck import fetched, quote_name
+from loopwright.core.storage.hash_runs import HashRuns
 from loopwright.core.storage.hash_shelf import HashShelf
 from loopwright.core.storage.table_changes import TableSpan
 from loopwright.core.storage.table_log import commit_mark
@@ -87,17 +87,18 @@ class KnownKeys:
         """Find the staged rows whose values of some columns, none of them null, may be stored, or come twice.
 
         Returns:
-            None where that cannot be told, because the table is not a list of plain files.
+            None where that cannot be told: the table is not a list of plain files, or no run can be written.
         """
         new = {name: duck_type(storable_type(kind)) for name, kind in self._stage.types.items()}
         types = [self._stored.get(name) or new[name] for name in columns]
         with HashShelf(self._stage.folder) as fresh:
             con.register("staged keys", self._stage.columns("good", columns))
-            self._hash(con, fresh, 'SELECT * FROM "staged keys"', columns, types)
+            few = not self._stage.is_on_disk
+            self._hash(con, fresh, 'SELECT * FROM "staged keys"', columns, types, is_small=few)
             con.unregister("staged keys")
             try:
                 known = self._known(con, columns, types)
-            except StoreError:
+            except (StoreError, OSError):
                 return None
             return self._found(fresh, known)
 
@@ -160,18 +161,19 @@ class KnownKeys:
         relation: str,
         columns: Sequence[str],
         types: Sequence[str],
+        *,
+        is_small: bool = False,
     ) -> None:
         """Put the hashes of a relation's rows on a shelf, in their order."""
         listed = ", ".join(f"{quote_name(name)}::{kind}" for name, kind in zip(columns, types, strict=True))
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in columns)
-        reader = con.sql(f"SELECT hash({listed}) AS h, {whole} AS whole FROM ({relation})").to_arrow_reader(_BATCH_ROWS)
-        for batch in reader:
+        query = f"SELECT hash({listed}) AS h, {whole} AS whole FROM ({relation})"
+        if is_small:
+            batches = fetched(con, query).to_batches()
+        else:
+            batches = con.sql(query).to_arrow_reader(_BATCH_ROWS)
+        for batch in batches:
             shelf.add(batch["h"].to_numpy(), batch["whole"].to_numpy(zero_copy_only=False))
 
     def _mark(self, version: int) -> str | None:
         return commit_mark(self._tables.location.child(self._table), version)
-
-
-def forget_keys(stores: Stores, dataset: str) -> None:
-    """Delete what this machine knows of a dataset's keys; the next ingest makes it anew from what is stored."""
-    remove_runs(stores.local / _FOLDER / dataset)

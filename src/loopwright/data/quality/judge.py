@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.columns import duck_type, storable_type
-from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
+from loopwright.core.storage.duck import fetched, quote_name, quote_text, to_arrow
 from loopwright.data.column import Column
 from loopwright.data.contract import require_known
 from loopwright.data.quality.inference import inferred_types
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 REASONS_TYPE = pa.list_(pa.struct([("check", pa.string()), ("column", pa.string()), ("value", pa.string())]))
 _INDEX = "__index"
+_FEW_ROWS = 10_000
 CARRIED = ("_source", ROW)
 PAYLOAD_DEFECT = "__payload_"  # with the column's name: why its bytes are no payload
 
@@ -124,7 +125,7 @@ class Judge:
         query = self._values_query(names, kinds, defects)
         rules = self._rules(columns, kinds, defects)
         computed = [name for name in names if not self._is_as_given(name, kinds[name])]
-        found = self._found(query, computed, self._suspect(columns, kinds, defects))
+        found = self._found(query, computed, self._suspect(columns, kinds, defects), batch.num_rows)
         good = pa.table([(found if name in computed else batch)[name] for name in names], names=names)
         for name in CARRIED:
             good = good.append_column(name, batch[name])
@@ -294,10 +295,11 @@ class Judge:
         found += [fails(check.expression) for check in self._contract.expects()]
         return " OR ".join(found) or "false"
 
-    def _found(self, query: str, names: list[str], suspect: str) -> pa.Table:
-        """Return the values of the named columns and whether each row is suspect, in the order of the batch."""
+    def _found(self, query: str, names: list[str], suspect: str, rows: int) -> pa.Table:
+        """Return the values of the named columns and whether each of the rows is suspect, in the order of the batch."""
         listed = ", ".join([_INDEX, *map(quote_name, names)])
-        table = to_arrow(self._con.sql(f"SELECT {listed}, coalesce({suspect}, false) AS __suspect FROM ({query})"))
+        asked = f"SELECT {listed}, coalesce({suspect}, false) AS __suspect FROM ({query})"
+        table = fetched(self._con, asked) if rows <= _FEW_ROWS else to_arrow(self._con.sql(asked))
         index = table[_INDEX].to_numpy()
         if bool((index[1:] > index[:-1]).all()):
             return table
