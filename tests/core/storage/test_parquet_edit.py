@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,3 +41,17 @@ def test_the_other_rows_stay_and_the_size_too(
         assert left == len(kept)
         assert pq.read_schema(target) == pq.read_schema(source)
         assert target.stat().st_size == source.stat().st_size or len(values) < 10
+
+
+def test_a_file_of_views_as_a_delete_writes_it_loses_rows_too(tmp_path: Path) -> None:
+    values = [[{"check": f"c{n}", "cells": [b"x" * n]}] for n in range(51)]
+    write_deltalake(tmp_path / "t", pa.table({"id": [f"r{n}" for n in range(51)], "reasons": values}))
+    table = DeltaTable(tmp_path / "t")
+    table.delete("id = 'r50'")
+    (name,) = table.file_uris()
+    source = Path(name)
+    assert pa.types.is_string_view(pq.read_schema(source).field("id").type)
+    before = pq.read_table(source).to_pylist()
+    assert without_rows(source, tmp_path / "b", np.array([1, 30], dtype=np.int64)) == 48
+    assert pq.read_table(tmp_path / "b").to_pylist() == [row for n, row in enumerate(before) if n not in (1, 30)]
+    assert source.stat().st_size == (tmp_path / "b").stat().st_size

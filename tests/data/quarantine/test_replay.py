@@ -192,6 +192,8 @@ def test_sensitive_values_stay_pseudonyms(lake: Lake) -> None:
     report = lake.replay(dataset, Repair(changes={"who": "'grace'", "pin": "4"}), by="ada")
     assert report.accepted == 1
     assert len(set(lake.read(lake.snapshot("people"))["who"].to_pylist())) == 2
+    assert "grace" not in repr(lake.replays("people"))
+    assert lake.replays("people")[0].repair == {"set": {"who": "•••", "pin": "•••"}}
 
 
 def test_broken_lines_and_files_stay(lake: Lake, tmp_path: Path) -> None:

@@ -66,9 +66,11 @@ def _write(
     options: dict[str, object],
 ) -> int:
     first = rows = 0
-    with pq.ParquetWriter(target, file.schema_arrow, **options) as writer:
+    schema = pa.schema([field.with_type(_filterable(field.type)) for field in file.schema_arrow])
+    schema = schema.with_metadata(file.schema_arrow.metadata)
+    with pq.ParquetWriter(target, schema, **options) as writer:
         for number in range(file.metadata.num_row_groups):
-            group = file.read_row_group(number)
+            group = file.read_row_group(number).cast(schema)
             kept = np.ones(group.num_rows, dtype=np.bool_)
             inside = positions[(positions >= first) & (positions < first + group.num_rows)]
             kept[inside - first] = False
@@ -78,6 +80,23 @@ def _write(
                 writer.write_table(left, row_group_size=left.num_rows)
             rows += left.num_rows
     return rows
+
+
+def _filterable(kind: pa.DataType) -> pa.DataType:
+    """Return the type, or one of the same bytes that Arrow can filter: a Delta delete writes views, which it cannot.
+
+    >>> _filterable(pa.list_(pa.string_view()))
+    ListType(list<item: large_string>)
+    """
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_filterable(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_filterable(field.type)) for field in kind])
+    return kind
 
 
 def _pad(path: Path, size: int) -> None:

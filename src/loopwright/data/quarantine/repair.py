@@ -7,6 +7,7 @@ it gave one in every chosen row, else a text.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from loopwright.core.errors import UnknownNameError, UsageError
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
+from loopwright.data.disclosure import HIDDEN
 from loopwright.data.quarantine.edited_file import ORIGIN, take_file
 from loopwright.data.quarantine.kept_out import attach_kept_out
 from loopwright.data.quarantine.raw_rows import listed_sql, raw_columns
@@ -22,7 +24,7 @@ from loopwright.data.quarantine.view import filter_sql
 from loopwright.data.sensitive import is_changed_at_ingest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from loopwright.core.storage.stores import Stores
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 # A row that did not fit the file's columns is kept as the text of its own JSON.
 _RAW = "CASE WHEN json_type(raw) = 'VARCHAR' AND json_valid(raw ->> '$') THEN raw ->> '$' ELSE raw END"
 _WHOLE_ROWS = f"json_type({_RAW}) = 'OBJECT' AND _source_row >= 0"
+_CONSTANT = re.compile(r"'(?:[^']|'')*'|(?<!\w)\d[\w.]*")
 _ORIGIN = ", ".join(ORIGIN)
 _TAKEN = pa.schema([("_ingest_id", pa.string()), ("_source", pa.string()), ("_source_row", pa.int64())])
 
@@ -65,14 +68,18 @@ class Repair:
             if not text.strip() or ";" in text or "--" in text:
                 raise UsageError(f"{text!r} is no single SQL expression.", hint="Write one, such as city = 'Oslo'.")
 
-    def describe(self) -> dict[str, object]:
-        """Return what is set, as JSON values."""
+    def describe(self, private: Collection[str] = ()) -> dict[str, object]:
+        """Return what is set, as JSON values; without the constants of expressions for or over ``private`` columns.
+
+        >>> Repair(where="card = 'C-17'", changes={"city": "'Oslo'"}).describe(["card"])
+        {'where': 'card = •••', 'set': {'city': "'Oslo'"}}
+        """
         found = {
             "check": self.check,
             "column": self.column,
             "source": self.source,
-            "where": self.where,
-            "set": dict(self.changes) or None,
+            "where": None if self.where is None else _without_constants("", self.where, private),
+            "set": {name: _without_constants(name, text, private) for name, text in self.changes.items()} or None,
             "file": None if self.file is None else self.file.name,
         }
         return {name: value for name, value in found.items() if value is not None}
@@ -178,6 +185,18 @@ def _leave_withheld(con: duckdb.DuckDBPyConnection, dataset: Dataset, changes: M
     left = int(_one(con, f"SELECT count(*) FROM asked WHERE {broken}"))
     con.execute(f"DELETE FROM asked WHERE {broken}")
     return left
+
+
+def private_columns(dataset: Dataset) -> list[str]:
+    """Return the columns whose values no record may keep: the sensitive ones, and the keys that rows are erased by."""
+    return [*dataset.key, *(item.name for item in dataset.contract.columns if item.sensitive is not None)]
+
+
+def _without_constants(column: str, expression: str, private: Collection[str]) -> str:
+    named = "|".join(re.escape(name) for name in private)
+    if column in private or (named and re.search(rf"(?i)(?<!\w)(?:{named})(?!\w)", expression)):
+        return _CONSTANT.sub(HIDDEN, expression)
+    return expression
 
 
 def withheld_columns(dataset: Dataset) -> list[str]:
