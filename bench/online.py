@@ -5,8 +5,8 @@
 The same values lie in both stores: ours in SQLite (and in Redis where ``redis-server`` is installed), Feast's in its
 SQLite online store in an environment of its own (``python bench/materialize.py --install-peers`` makes it). Each is
 asked the way its users ask, ``get_online`` and ``get_online_features(...).to_dict()``, for 1 and for 100 entities
-chosen at random, in alternating rounds. Medians of processor time and of wall time per call; on a busy machine the first
-is the one to compare.
+chosen at random, in alternating rounds. Medians of processor time and of wall time per call; on a busy machine the
+first is the one to compare.
 """
 
 from __future__ import annotations
