@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "incidents": ("loopwright.app.cli.incidents", "List incidents with their evidence; acknowledge and resolve them."),
     "kpi": ("loopwright.app.cli.kpi", "Report a business number, tied to the version that it is due to."),
     "turns": ("loopwright.app.cli.turns", "List turns and their steps; approve or decline a proposed one."),
+    "prices": ("loopwright.app.cli.prices", "List, check and compare the prices that plans use; import your own."),
     "access": ("loopwright.app.cli.access", "Make tokens with roles; show who was given sensitive values."),
     "gc": ("loopwright.app.cli.gc", "Say what could be removed, and remove it."),
 }
@@ -103,6 +104,9 @@ def _guarded(action: Callable[[], object]) -> int:
         if error.hint:
             typer.echo(f"  → {error.hint}", err=True)
         return error.exit_code
+    except typer.Abort:
+        typer.echo("Nothing was done: the question was not answered.", err=True)
+        return 1
     except KeyboardInterrupt:
         typer.echo("Interrupted. What was finished is kept; run the same command to go on.", err=True)
         return 130
