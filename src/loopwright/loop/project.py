@@ -335,12 +335,16 @@ class Loop:
         *,
         requests_per_day: float,
         peak_rps: float | None = None,
-        latency_p99: str | float | timedelta = "200ms",
+        latency_p99: str | float | timedelta | None = None,
         retrain: Cadence = "monthly",
         payload: str | int | None = None,
         retention: str | timedelta | None = None,
+        **more: object,
     ) -> Workload:
-        """Declare what the project must carry; the planner sizes and prices it."""
+        """Declare what the project must carry; the planner sizes and prices it.
+
+        The arguments are those of :func:`loopwright.planning.workload.workload`, with what else a workload has.
+        """
         self.demand = workload(
             requests_per_day=requests_per_day,
             peak_rps=peak_rps,
@@ -348,6 +352,7 @@ class Loop:
             retrain=retrain,
             payload=payload,
             retention=retention,
+            **more,
         )
         return self.demand
 

@@ -108,7 +108,7 @@ def _simulated(service: ServiceModel, servers: int, percentile: float, seed: int
         else:
             done = simulate(arrivals, service.draws(count, rng), servers)
         points.append(done.percentile(percentile))
-    curve = np.maximum.accumulate(np.array(points)) + 1e-12 * np.arange(len(points))
+    curve: NDArray[np.float64] = np.maximum.accumulate(np.array(points)) + 1e-12 * np.arange(len(points))
     curve.flags.writeable = False
     return curve
 

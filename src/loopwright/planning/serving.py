@@ -58,9 +58,21 @@ def option_of(draft: Draft, demand: Demand, sizing: Sizing, *, servers_at_peak: 
         latency=latency,
         utilisation=min(1.0, busy),
         reasons=draft.reasons,
-        notes=draft.notes,
+        notes=(*draft.notes, *_outgrown(draft, demand, sizing)),
         is_extrapolated=service.is_extrapolated,
     )
+
+
+def _outgrown(draft: Draft, demand: Demand, sizing: Sizing) -> tuple[str, ...]:
+    """Say when the traffic has outgrown the upper bound, if it grows as it is said to."""
+    if demand.growth_per_year <= 0 or draft.found.reason is not None:
+        return ()
+    servers = draft.most * (1 if draft.packaging == "serverless" else draft.found.workers)
+    carried = float(sizing.capacity(draft.found.base).rate(servers, sizing.room_s, draft.found.scale))
+    if carried <= demand.sized_rps:
+        return ()
+    months = 12 * math.log(carried / demand.sized_rps) / math.log1p(demand.growth_per_year)
+    return (f"at {demand.growth_per_year:.0%} more a year its upper bound is reached after {months:.0f} months",)
 
 
 def _settings(draft: Draft, demand: Demand, sizing: Sizing) -> dict[str, float | str | bool]:
