@@ -10,6 +10,7 @@ left alone, and said.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -141,7 +142,7 @@ class Collector:
             self._removing = True
             self._id = self._trash.begin(restore_window=self._policy.restore)
             made = self._run()
-            if not any(one.kind not in {"trash", "log segment"} for one in made.found):
+            if not any(one.kind not in {"trash", "log segment", "local copy"} for one in made.found):
                 self._trash.cancel(self._id)
                 made = replace(made, id="")
             return made
@@ -300,7 +301,9 @@ class Collector:
 
     def _local(self, kind: Kind, path: Path) -> Garbage:
         made = Garbage(kind, str(path.relative_to(self._stores.local)), _size_of(path), 1)
-        if self._removing:
+        if self._removing and kind == "local copy":  # filled again when it is needed; an erasure shall not look for it
+            _delete(path)
+        elif self._removing:
             self._trash.take_path(self._id, path, made.size_bytes or 0, kind=kind)
         return made
 
@@ -331,6 +334,13 @@ class Collector:
 
 def _ranges(versions: tuple[int, ...]) -> str:
     return str(versions[0]) if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _size_of(path: Path) -> int:
