@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from tests.forks import Forks
 
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
@@ -22,12 +23,15 @@ from loopwright.data.sources.files import files
 from loopwright.data.sources.push import push
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from loopwright.core.storage.stores import Stores
 
+    Kill = Callable[[str, str, int], None]
+
 CHILD = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
@@ -38,17 +42,18 @@ from loopwright.data.sources.push import push
 from loopwright.data.lake import Lake
 from loopwright.data.ingest import stage
 
-def killed(reached):
-    if reached == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
+def main(project, stopped, what, bound):
+    def killed(reached):
+        if reached == stopped:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-stage.IN_MEMORY_BYTES = int(sys.argv[4])
-lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})), on_stage=killed)
-contract = [column("x", "int")]
-if sys.argv[3] == "files":
-    lake.ingest(Dataset("d", files("in/*.csv"), contract=contract))
-else:
-    lake.push(Dataset("p", push(), contract=contract), [{"x": 1}, {"x": "bad"}], batch_id="one")
+    stage.IN_MEMORY_BYTES = bound
+    lake = Lake(open_stores(Settings.load(Path(project), environ={})), on_stage=killed)
+    contract = [column("x", "int")]
+    if what == "files":
+        lake.ingest(Dataset("d", files("in/*.csv"), contract=contract))
+    else:
+        lake.push(Dataset("p", push(), contract=contract), [{"x": 1}, {"x": "bad"}], batch_id="one")
 """
 STAGES = ["planned", "staged", "pending", "quarantined", "committed", "recorded"]
 IN_MEMORY, ON_DISK = stage.IN_MEMORY_BYTES, 0  # the bound beyond which judged rows lie in files
@@ -56,10 +61,18 @@ FILES = Dataset("d", files("in/*.csv"), contract=[column("x", "int")])
 PUSH = Dataset("p", push(), contract=[column("x", "int")])
 
 
-def kill_at(stage: str, project: Path, what: str, bound: int) -> None:
-    arguments = [str(project), stage, what, str(bound)]
-    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], check=False, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(CHILD) as running:
+        yield running
+
+
+@pytest.fixture
+def kill_at(forks: Forks, tmp_path: Path) -> Kill:
+    def kill(stage: str, what: str, bound: int) -> None:
+        assert forks.run(tmp_path, stage, what, bound) == -signal.SIGKILL
+
+    return kill
 
 
 def assert_once(lake: Lake, name: str, good: list[int], bad: list[object]) -> None:
@@ -71,10 +84,10 @@ def assert_once(lake: Lake, name: str, good: list[int], bad: list[object]) -> No
 
 @pytest.mark.parametrize("bound", [IN_MEMORY, ON_DISK])
 @pytest.mark.parametrize("stage", STAGES)
-def test_files_are_ingested_exactly_once(stage: str, bound: int, stores: Stores, tmp_path: Path) -> None:
+def test_files_are_ingested_exactly_once(stage: str, bound: int, stores: Stores, tmp_path: Path, kill_at: Kill) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
-    kill_at(stage, tmp_path, "files", bound)
+    kill_at(stage, "files", bound)
     lake = Lake(stores)
     if stage != "recorded":
         assert lake.history("d") == []  # what is not recorded is not visible
@@ -89,10 +102,10 @@ def test_files_are_ingested_exactly_once(stage: str, bound: int, stores: Stores,
 
 
 @pytest.mark.parametrize("stage", ["pending", "quarantined", "committed"])
-def test_a_lost_stage_loses_and_doubles_nothing(stage: str, stores: Stores, tmp_path: Path) -> None:
+def test_a_lost_stage_loses_and_doubles_nothing(stage: str, stores: Stores, tmp_path: Path, kill_at: Kill) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
-    kill_at(stage, tmp_path, "files", ON_DISK)
+    kill_at(stage, "files", ON_DISK)
     shutil.rmtree(tmp_path / ".loopwright/ingest")
     lake = Lake(stores)
     lake.ingest(FILES)
@@ -105,9 +118,9 @@ def test_a_lost_stage_loses_and_doubles_nothing(stage: str, stores: Stores, tmp_
 @pytest.mark.parametrize("bound", [IN_MEMORY, ON_DISK])
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_pushed_batch_is_there_once_when_it_is_repeated(
-    stage: str, bound: int, stores: Stores, tmp_path: Path
+    stage: str, bound: int, stores: Stores, tmp_path: Path, kill_at: Kill
 ) -> None:
-    kill_at(stage, tmp_path, "push", bound)
+    kill_at(stage, "push", bound)
     lake = Lake(stores)
     for _ in range(2):
         report = lake.push(PUSH, [{"x": 1}, {"x": "bad"}], batch_id="one")
@@ -116,23 +129,23 @@ def test_a_pushed_batch_is_there_once_when_it_is_repeated(
 
 
 @pytest.mark.parametrize("bound", [IN_MEMORY, ON_DISK])
-def test_killed_again_and_again(bound: int, stores: Stores, tmp_path: Path) -> None:
+def test_killed_again_and_again(bound: int, stores: Stores, tmp_path: Path, kill_at: Kill) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.csv").write_text("x\n1\n2\nbad\n")
     for reached in ("pending", "quarantined", "quarantined", "committed"):
-        kill_at(reached, tmp_path, "files", bound)
+        kill_at(reached, "files", bound)
     lake = Lake(stores)
     lake.ingest(FILES)
     assert_once(lake, "d", [1, 2], ["bad"])
 
 
 @pytest.mark.parametrize("reached", ["merged", "compacted"])
-def test_a_kill_while_small_files_are_merged(reached: str, stores: Stores, tmp_path: Path) -> None:
+def test_a_kill_while_small_files_are_merged(reached: str, stores: Stores, tmp_path: Path, kill_at: Kill) -> None:
     lake = Lake(stores)
     for number in range(63):  # the commit after these is merged with them
         lake.push(PUSH, [{"x": 10 + number}])
     pinned = lake.snapshot("p")
-    kill_at(reached, tmp_path, "push", IN_MEMORY)
+    kill_at(reached, "push", IN_MEMORY)
     assert_once(lake, "p", [1, *range(10, 73)], ["bad"])
     assert lake.snapshot("p").version == pinned.version + 1  # merging makes no snapshot
     assert lake.scan_sql(lake.snapshot("p")).count(".parquet") == (64 if reached == "merged" else 1)
@@ -147,10 +160,14 @@ def test_a_kill_while_small_files_are_merged(reached: str, stores: Stores, tmp_p
 
 
 def test_processes_that_push_at_once_lose_nothing(stores: Stores, tmp_path: Path) -> None:
-    script = CHILD.split("stage.IN_MEMORY_BYTES", maxsplit=1)[0] + (
-        "lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})))\n"
-        "data = Dataset('p', push(), key='x')\n"
-        "for n in range(5): lake.push(data, [{'x': int(sys.argv[2]) * 100 + n}])\n"
+    script = (
+        CHILD.split("def main", maxsplit=1)[0]
+        + "import sys\n"
+        + (
+            "lake = Lake(open_stores(Settings.load(Path(sys.argv[1]), environ={})))\n"
+            "data = Dataset('p', push(), key='x')\n"
+            "for n in range(5): lake.push(data, [{'x': int(sys.argv[2]) * 100 + n}])\n"
+        )
     )
     children = [
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(number)], env=os.environ | {"N": "1"})

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.data.sources.streams import KINDS, Stream
+from tests.forks import Forks
 
 from loopwright.core.storage.conformance.mock_kafka import MockKafka
 from loopwright.data.column import column
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("confluent_kafka", reason="the extra kafka is not installed")
 
-CHILD = Path(__file__).parent / "sources" / "streamed.py"
 STAGES = ["planned", "staged", "pending", "quarantined", "committed", "recorded"]
 IN_MEMORY, ON_DISK = stage.IN_MEMORY_BYTES, 0
 
@@ -42,17 +39,24 @@ def cluster() -> Iterator[MockKafka]:
         yield running
 
 
-def run(stream: Stream, *, stage: str = "", time_s: float = 0.0, bound: int = IN_MEMORY, **options: object) -> int:
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks("from tests.data.sources.streamed import main\n") as running:
+        yield running
+
+
+def run(
+    forks: Forks, stream: Stream, *, stage: str = "", time_s: float = 0.0, bound: int = IN_MEMORY, **options: object
+) -> int:
     """Ingest in a child, and return how it ended."""
     declared: dict[str, object] = {"kind": "events", "topic": stream.topic}
     if stream.kind == "kafka":
         assert stream.cluster is not None
         declared = {"kind": "kafka", "servers": stream.cluster.servers, "topic": stream.name, "patience_s": 10.0}
-    arguments = [str(stream.project), stage, str(time_s), str(bound), json.dumps(declared | options)]
-    environ = os.environ | stream.environ()
-    done = subprocess.run([sys.executable, str(CHILD), *arguments], env=environ, check=False, capture_output=True)
-    assert done.returncode in {0, -signal.SIGKILL, -signal.SIGALRM}, done.stderr.decode()
-    return done.returncode
+    arguments = [str(stream.project), stage, time_s, bound, json.dumps(declared | options)]
+    code = forks.run(*arguments, environ=stream.environ())
+    assert code in {0, -signal.SIGKILL, -signal.SIGALRM}
+    return code
 
 
 def row(x: object) -> bytes:
@@ -70,19 +74,19 @@ def assert_once(stream: Stream, stores: Stores, good: list[int], bad: list[objec
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("kind", [KINDS[0], KINDS[2]])
-def test_killed_at_a_stage(kind: str, stage: str, cluster: MockKafka, tmp_path: Path) -> None:
+def test_killed_at_a_stage(kind: str, stage: str, cluster: MockKafka, tmp_path: Path, forks: Forks) -> None:
     stream = Stream(kind, tmp_path, None if kind == KINDS[0] else cluster)
     stores = stream.stores()
     stream.append(stores, row(1), row("bad"), row(2))
     bound = ON_DISK if (STAGES.index(stage) + (kind == KINDS[0])) % 2 else IN_MEMORY
-    assert run(stream, stage=stage, bound=bound) == -signal.SIGKILL
+    assert run(forks, stream, stage=stage, bound=bound) == -signal.SIGKILL
     stream.append(stores, row(3), row(4))
     assert_once(stream, stores, [1, 2, 3, 4], ["bad"])
     stores.close()
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], KINDS[2]])
-def test_killed_at_any_moment(kind: str, cluster: MockKafka, tmp_path: Path) -> None:
+def test_killed_at_any_moment(kind: str, cluster: MockKafka, tmp_path: Path, forks: Forks) -> None:
     """A child that ingests in pieces is killed at random, again and again, while more is appended."""
     stream = Stream(kind, tmp_path, None if kind == KINDS[0] else cluster, partitions=3 if kind == KINDS[2] else 1)
     stores, random_ = stream.stores(), random.Random(7)
@@ -92,7 +96,7 @@ def test_killed_at_any_moment(kind: str, cluster: MockKafka, tmp_path: Path) -> 
             stream.append(stores, *(row(count + n) for n in range(40)), partition=partition)
             count += 40
         bound = random_.choice([IN_MEMORY, ON_DISK])
-        kills += run(stream, time_s=random_.uniform(0.02, 0.5), bound=bound, max_records=25) != 0
+        kills += run(forks, stream, time_s=random_.uniform(0.02, 0.5), bound=bound, max_records=25) != 0
     assert kills
     assert_once(stream, stores, list(range(count)), [])
     stores.close()

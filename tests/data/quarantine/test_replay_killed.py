@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.forks import Forks
 
 from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
@@ -18,12 +17,13 @@ from loopwright.data.quarantine.repair import Repair
 from loopwright.data.sources.files import files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from loopwright.core.storage.stores import Stores
 
 CHILD = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
@@ -35,23 +35,24 @@ from loopwright.data.quarantine.repair import Repair
 from loopwright.data.ingest import stage
 from loopwright.data.quarantine import kept_out, replay
 
-def killed(reached):
-    if reached == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
+def main(project, stopped, bound):
+    def killed(reached):
+        if reached == stopped:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-stage.IN_MEMORY_BYTES = int(sys.argv[3])
-stores = open_stores(Settings.load(Path(sys.argv[1]), environ={}))
-if sys.argv[2] == "half swept":
-    delete = stores.tables.delete
-    def once(table, where):
-        delete(table, where)
-        os.kill(os.getpid(), signal.SIGKILL)
-    stores.tables.delete = once
-if sys.argv[2] == "unswept":
-    replay.sweep = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
-lake = Lake(stores, on_stage=killed)
-contract = [column("x", "int"), column("y", "int", at_most=5)]
-lake.replay(Dataset("d", files("in/*.csv"), contract=contract), Repair(changes={"x": "replace(x, 'n', '')"}), by="ada")
+    stage.IN_MEMORY_BYTES = bound
+    stores = open_stores(Settings.load(Path(project), environ={}))
+    if stopped == "half swept":
+        delete = stores.tables.delete
+        def once(table, where):
+            delete(table, where)
+            os.kill(os.getpid(), signal.SIGKILL)
+        stores.tables.delete = once
+    if stopped == "unswept":
+        replay.sweep = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
+    contract = [column("x", "int"), column("y", "int", at_most=5)]
+    dataset = Dataset("d", files("in/*.csv"), contract=contract)
+    Lake(stores, on_stage=killed).replay(dataset, Repair(changes={"x": "replace(x, 'n', '')"}), by="ada")
 """
 DATASET = Dataset("d", files("in/*.csv"), contract=[column("x", "int"), column("y", "int", at_most=5)])
 STAGES = ["staged", "pending", "quarantined", "committed", "recorded", "unswept", "half swept", "swept"]
@@ -65,10 +66,10 @@ def begin(lake: Lake, folder: Path) -> None:
     assert lake.ingest(DATASET).rows_quarantined == 4
 
 
-def kill_at(reached: str, project: Path, bound: int) -> None:
-    child = [sys.executable, "-c", CHILD, str(project), reached, str(bound)]
-    done = subprocess.run(child, check=False, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(CHILD) as running:
+        yield running
 
 
 def held(lake: Lake) -> tuple[list[int], list[int]]:
@@ -78,10 +79,12 @@ def held(lake: Lake) -> tuple[list[int], list[int]]:
 
 @pytest.mark.parametrize("bound", [IN_MEMORY, ON_DISK])
 @pytest.mark.parametrize("reached", STAGES)
-def test_a_row_is_in_the_dataset_or_in_the_quarantine(reached: str, bound: int, stores: Stores, tmp_path: Path) -> None:
+def test_a_row_is_in_the_dataset_or_in_the_quarantine(
+    reached: str, bound: int, stores: Stores, tmp_path: Path, forks: Forks
+) -> None:
     lake = Lake(stores)
     begin(lake, tmp_path)
-    kill_at(reached, tmp_path, bound)
+    assert forks.run(tmp_path, reached, bound) == -signal.SIGKILL
     is_recorded = reached in {"recorded", "unswept", "half swept", "swept"}
     assert held(lake) == (([0, 1, 2], [3, 4]) if is_recorded else ([0], [1, 2, 3, 4]))
     lake.ingest(DATASET)  # completes it, or forgets it
@@ -93,13 +96,13 @@ def test_a_row_is_in_the_dataset_or_in_the_quarantine(reached: str, bound: int, 
     assert {row.arrived_at for row in lake.quarantine("d").entries()} == {lake.history("d")[-1].created_at}
 
 
-def test_killed_again_and_again(stores: Stores, tmp_path: Path) -> None:
+def test_killed_again_and_again(stores: Stores, tmp_path: Path, forks: Forks) -> None:
     lake = Lake(stores)
     begin(lake, tmp_path)
     order = [random.Random(3).choice(STAGES[:-1]) for _ in range(4)]
     for number, reached in enumerate(order):
         if held(lake) != ([0], [1, 2, 3, 4]) and reached == "half swept":
             continue
-        kill_at(reached, tmp_path, [IN_MEMORY, ON_DISK][number % 2])
+        assert forks.run(tmp_path, reached, [IN_MEMORY, ON_DISK][number % 2]) == -signal.SIGKILL
     lake.replay(DATASET, REPAIR, by="bob")
     assert held(lake) == ([0, 1, 2], [3, 4])

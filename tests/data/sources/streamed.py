@@ -1,14 +1,10 @@
-"""Ingests a stream in a process of its own, which is killed at a stage, or at a moment.
-
-Run as ``python streamed.py PROJECT STAGE TIME BOUND SOURCE``: the source as keyword arguments in JSON, with its kind.
-"""
+"""Ingests a stream in a child, which is killed at a stage, or at a moment."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 from loopwright.core.settings import Settings
@@ -21,7 +17,8 @@ from loopwright.data.sources.kafka import kafka
 from loopwright.data.sources.stream import events
 
 
-def main(project: str, reached: str, time_s: str, bound: str, declared: str) -> None:
+def main(project: str, reached: str, time_s: float, bound: int, declared: str) -> None:
+    """Ingest all of a source, declared by its keyword arguments in JSON and its kind."""
     options = json.loads(declared)
     make = {"kafka": kafka, "events": events}[options.pop("kind")]
 
@@ -29,15 +26,11 @@ def main(project: str, reached: str, time_s: str, bound: str, declared: str) -> 
         if at == reached:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    stage.IN_MEMORY_BYTES = int(bound)
+    stage.IN_MEMORY_BYTES = bound
     lake = Lake(open_stores(Settings.load(Path(project))), on_stage=killed)
     dataset = Dataset("d", make(**options), contract=[column("x", "int")])
-    if float(time_s):
+    if time_s:
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, float(time_s))
+        signal.setitimer(signal.ITIMER_REAL, time_s)
     while lake.ingest(dataset).rows_read:
         pass
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
