@@ -30,9 +30,12 @@ from loopwright.data.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest.records import ingests
 from loopwright.data.lake import Lake
+from loopwright.data.sources.files import files
 from loopwright.data.sources.push import push
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from loopwright.core.storage.stores import Stores
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -187,6 +190,33 @@ def test_what_remains_is_named(lake: Lake, stores: Stores, clock: ManualClock) -
     assert "data erase visits --key who" in remains[-1].close
 
 
+def test_lines_that_were_not_taken_apart_are_searched_as_text(lake: Lake, stores: Stores, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    lines = ["id,who", "1,ann", f"2,{KEY},3,4", "3,ann Lee;x,5,6", f"7,x{KEY}y,5,6", "8,b,12,9", "9,b,c,120"]
+    (tmp_path / "in/a.csv").write_text("\n".join([*lines, ""]))
+    (tmp_path / "in/b.jsonl").write_text(
+        '{"id":1,"who":"b"}\n{"who":"' + KEY + '", broken\n{"whom":"' + KEY + '","id":"x"}\n'
+    )
+    wide = [column("id", "int"), column("who", "string", required=False)]
+    tables = {
+        "a": Dataset("a", files("in/a.csv"), contract=wide),
+        "b": Dataset("b", files("in/b.jsonl"), contract=wide),
+    }
+    for one in tables.values():
+        lake.ingest(one)
+
+    def left(name: str) -> list[str]:
+        return sorted(str(row.raw) for row in lake.quarantine(name).entries())
+
+    assert lake.erase("a", "who", [KEY], reason="asked", by="ann").report.quarantined_rows == 1
+    assert left("a") == ["3,ann Lee;x,5,6", f"7,x{KEY}y,5,6", "8,b,12,9", "9,b,c,120"]
+    assert lake.erase("a", "who", ["ann Lee"], reason="asked", by="ann").report.quarantined_rows == 1
+    assert lake.erase("a", "id", ["12"], reason="asked", by="ann").report.quarantined_rows == 1
+    assert left("a") == [f"7,x{KEY}y,5,6", "9,b,c,120"]
+    assert lake.erase("b", "who", [KEY], reason="asked", by="ann").report.quarantined_rows == 2
+    assert left("b") == []
+
+
 ROWS = st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc"), st.integers(0, 3)), min_size=1, max_size=6)
 STEPS = st.tuples(ROWS, st.lists(st.one_of(ROWS, st.just("compact")), max_size=5)).map(lambda both: [both[0], *both[1]])
 
@@ -238,13 +268,25 @@ ERASING = Path(__file__).parent / "erasing.py"
 DEATHS = ["asked", "planned", "file", "file", "file", "replaced", "settled", "quarantined", "payloads"]
 
 
-def killed(project: Path, stage: str, times: int) -> None:
-    command = [sys.executable, str(ERASING), str(project), stage, str(times)]
-    done = subprocess.run(command, check=False, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+@pytest.fixture(scope="module")
+def killed() -> Iterator[Callable[[Path, str, int], None]]:
+    """Erase in a child that dies when it reaches a stage for that time."""
+    command = [sys.executable, str(ERASING)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def run(project: Path, stage: str, number: int) -> None:
+            print(json.dumps([str(project), stage, number]), file=process.stdin, flush=True)
+            assert int(process.stdout.readline()) == -signal.SIGKILL
+
+        yield run
+        process.stdin.close()
 
 
-def test_killed_at_every_stage(stores: Stores, clock: ManualClock, tmp_path: Path) -> None:
+def test_killed_at_every_stage(
+    stores: Stores, clock: ManualClock, tmp_path: Path, killed: Callable[[Path, str, int], None]
+) -> None:
     """One request, killed at stage after stage; each time the snapshots are readable, by others too."""
     lake = Lake(stores)
     fill(lake, clock)
@@ -271,7 +313,9 @@ def test_killed_at_every_stage(stores: Stores, clock: ManualClock, tmp_path: Pat
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_dataset_without_a_key_is_erased_once(times: int, stores: Stores, tmp_path: Path) -> None:
+def test_a_dataset_without_a_key_is_erased_once(
+    times: int, stores: Stores, tmp_path: Path, killed: Callable[[Path, str, int], None]
+) -> None:
     lake = Lake(stores)
     log = Dataset("people", push())
     for number in range(4):

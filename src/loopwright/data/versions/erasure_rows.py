@@ -59,7 +59,7 @@ class ErasedRows:
         return self.matches(f"{quote_name(self.column)}::VARCHAR")
 
     def kept_out(self, lines: Sequence[str]) -> str:
-        """Write the condition on quarantined rows: by their cells as they came, or as text where there are none.
+        """Write the condition on quarantined rows: by their cells as they came, or as text where the row has no such cell.
 
         Args:
             lines: Rows that were found otherwise.
@@ -85,7 +85,7 @@ class ErasedRows:
     @property
     def _uncut(self) -> str:
         path = quote_text('$."' + self.column.replace('"', '\\"') + '"')
-        return f"(json_type(raw) <> 'OBJECT' OR NOT json_exists(raw, {path}))"
+        return f"(json_type(raw) <> 'OBJECT' OR json_extract_string(raw, {path}) IS NULL)"
 
 
 _LINE = "(CASE json_type(raw) WHEN 'VARCHAR' THEN json_extract_string(raw, '$') ELSE raw::VARCHAR END)"
