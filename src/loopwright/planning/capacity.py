@@ -26,6 +26,7 @@ _UTILISATIONS = np.array([0.02, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9, 0.96])
 _REQUESTS = 8_000
 _BATCHED = 5_000
 _PER_SERVER = 60
+_MOST_REQUESTS = 40_000
 _EXACT = 8
 _STEP = 1.5
 
@@ -69,9 +70,12 @@ class Capacity:
 
     def fewest(self, rate: float, room_s: float, scale: float = 1.0, *, most: int = 4096) -> int | None:
         """Return the smallest number of servers that carry a rate; None where more than ``most`` would be needed."""
-        if float(self.rate(1, room_s, scale)) == 0 and float(self.rate(64, room_s, scale)) == 0:
+        alone = self._service.capacity_rps / scale
+        if rate >= most * alone or float(self.rate(1, room_s, scale)) == float(self.rate(_EXACT, room_s, scale)) == 0:
             return None
         high = 1
+        while high * alone <= rate:  # fewer are never enough, whatever the limit
+            high *= 2
         while float(self.rate(high, room_s, scale)) < rate:
             high *= 2
             if high > most:
@@ -98,7 +102,7 @@ class Capacity:
 @functools.lru_cache(maxsize=512)
 def _simulated(service: ServiceModel, servers: int, percentile: float, seed: int) -> NDArray[np.float64]:
     """Return the percentile of the response at each utilisation; remembered, as plans ask again."""
-    count = max(_REQUESTS if service.batch is None else _BATCHED, _PER_SERVER * servers)
+    count = max(_REQUESTS if service.batch is None else _BATCHED, min(_MOST_REQUESTS, _PER_SERVER * servers))
     points = []
     for share in _UTILISATIONS:
         rng = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _STEPS = 25
 _LOW, _HIGH = 1 / 16, 64.0
 _BEST = 6
-_MOST = 2_000
+_MOST = 400
 
 
 def crossovers(place: Place, asked: Asked, prices: PriceTable) -> tuple[Crossover, ...]:
@@ -70,7 +70,8 @@ def group_usd(found: Fit, peak_rps: float, asked: Asked) -> float:
     """Return what a group of one kind of machine costs in a month on demand, for a day scaled to a peak."""
     demand = asked.demand
     scale = peak_rps / demand.peak_rps
-    servers = asked.sizing.capacity(found.base).fewest(demand.sized_rps * scale, asked.sizing.room_s, found.scale)
+    curve, rate = asked.sizing.capacity(found.base), demand.sized_rps * scale
+    servers = curve.fewest(rate, asked.sizing.room_s, found.scale, most=_MOST * found.workers)
     if servers is None:
         return math.inf
     working = math.ceil(servers / found.workers)
@@ -99,8 +100,9 @@ def _serverless(pool: Sequence[Fit], asked: Asked, prices: PriceTable, provider:
         found = []
         for one in by_service.values():
             scale = rate / asked.demand.peak_rps
-            servers = asked.sizing.capacity(one.base).fewest(asked.demand.sized_rps * scale, asked.sizing.room_s)
-            if servers is not None and servers <= _MOST:
+            rate_rps = asked.demand.sized_rps * scale
+            servers = asked.sizing.capacity(one.base).fewest(rate_rps, asked.sizing.room_s, most=_MOST)
+            if servers is not None:
                 most = max(asked.demand.min_nodes, servers + asked.demand.spare_nodes)
                 hour = one.base.vcpus * cpu + max(one.base.memory_bytes / 1e9, 2 * one.base.vcpus) * memory
                 found.append(_mean_nodes(one, 1, servers, most, scale, asked) * hour * HOURS_PER_MONTH)
@@ -150,23 +152,23 @@ def _between(
     second_usd: Callable[[float], float],
     rates: NDArray[np.float64],
 ) -> Crossover:
-    points = tuple((float(rate), first_usd(float(rate)), second_usd(float(rate))) for rate in rates)
+    every = tuple((float(rate), first_usd(float(rate)), second_usd(float(rate))) for rate in rates)
+    points = tuple(point for point in every if math.isfinite(min(point[1:])))
     wins = [two < one for _, one, two in points]
-    unit = "requests/s at peak"
-    span = f"{rates[0]:,.3g} to {rates[-1]:,.4g} requests/s at peak"
-    if all(wins):
-        text = f"{second} is cheaper at every rate that was looked at, {span}."
+    unit, opened = "requests/s at peak", name[:1].upper() + name[1:]
+    if not points or not wins[-1]:
+        text = f"{opened} at no rate up to {points[-1][0] if points else 0:,.4g} {unit}."
         return Crossover(name, None, unit, first, second, _finite(points), text)
-    if not any(wins) or not wins[-1]:
-        text = f"{first} stays cheaper up to the largest rate that was looked at, {span}."
+    if all(wins):
+        text = f"{opened} at every rate that was looked at, {points[0][0]:,.3g} to {points[-1][0]:,.4g} {unit}."
         return Crossover(name, None, unit, first, second, _finite(points), text)
     last = max(row for row, won in enumerate(wins) if not won)
-    low, high = float(rates[last]), float(rates[last + 1])
+    low, high = points[last][0], points[last + 1][0]
     for _ in range(12):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if second_usd(middle) < first_usd(middle) else (middle, high)
     usd = second_usd(high)
-    text = f"{second} is cheaper from {high:,.4g} requests/s at peak on, at ${usd:,.0f} a month; below, {first} is."
+    text = f"{opened} from {high:,.4g} {unit} on, where either costs ${usd:,.0f} a month."
     return Crossover(name, high, unit, first, second, _finite(points), text)
 
 

@@ -24,6 +24,7 @@ GIB = 2**30
 MEMORY_SHARE = 0.8  # the rest is the operating system's, the kubelet's and the page cache's
 GPU_MEMORY_SHARE = 0.9
 UNMEASURED_RATIO = (1.0, 0.2)
+SHARED_SPREAD = 0.3
 _BASELINES = {
     "t3.medium": 0.2,
     "t3.large": 0.3,
@@ -116,8 +117,10 @@ def _on_gpu(service: ServiceModel, instance: Instance, ratios: Mapping[str, tupl
     named = ratios.get(instance.type) or ratios.get(instance.accelerator)
     if named is not None:
         ratio, spread = named
-    elif instance.accelerator != service.accelerator or instance.accelerators < 1:
+    elif instance.accelerator != service.accelerator:
         return None
+    elif instance.accelerators < 1:  # a share of a card takes as many times longer as it is smaller
+        ratio, spread = 1 / instance.accelerators, SHARED_SPREAD
     here = service if (ratio, spread) == (1.0, 0.0) else service.on(instance.type, ratio=ratio, spread=spread)
     reason = None
     room = instance.accelerator_memory_gib * GIB * GPU_MEMORY_SHARE

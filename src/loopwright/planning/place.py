@@ -102,7 +102,7 @@ class Place:
             found += unsure.cost(lines, service=service)
         return found
 
-    def take(self, stage: Stage, options: Sequence[Option], *, shown: int = _SHOWN) -> None:
+    def take(self, stage: Stage, options: Sequence[Option], *, shown: int = 2 * _SHOWN) -> None:
         """Choose the first option of a stage and keep the next few; a stage without options is left out.
 
         Raises:
@@ -209,17 +209,24 @@ def _joined(jobs: Sequence[Sequence[Option]]) -> list[Option]:
 
 
 def _spread(options: Sequence[Option]) -> list[Option]:
-    """Return the first of each machine and purchase, the cheapest in front, and the refused that would be cheaper."""
-    if not options:
-        return []
-    first, kept, seen = options[0], [options[0]], {(options[0].instance_type, options[0].purchase)}
-    cheaper = [one for one in options if not one.is_feasible and one.usd_per_month < first.usd_per_month]
-    for one in (*options[1:], *cheaper[:3]):
+    """Return the first of each machine and purchase, the cheapest in front, and refused ones to explain.
+
+    Those are the ones that would be cheaper, and the first for each other limit that is broken.
+    """
+    kept, seen = list(options[:1]), {(one.instance_type, one.purchase) for one in options[:1]}
+    for one in options[1:]:
         name = (one.instance_type, one.purchase)
-        if name not in seen and len(kept) < _SHOWN:
+        if one.is_feasible and name not in seen and len(kept) < _SHOWN:
             seen.add(name)
             kept.append(one)
-    return [*kept, *cheaper[:3]]
+    refused = sorted((one for one in options if not one.is_feasible), key=lambda one: one.usd_per_month)
+    shown = [one for one in refused if one.usd_per_month < options[0].usd_per_month][:3]
+    limits = {reason.limit for one in shown for reason in one.reasons}
+    for one in refused:
+        if {reason.limit for reason in one.reasons} - limits:
+            limits |= {reason.limit for reason in one.reasons}
+            shown.append(one)
+    return [*kept, *(one for one in shown if one is not kept[0])]
 
 
 def _allowed_first(options: Sequence[Option], asked: Asked) -> list[Option]:

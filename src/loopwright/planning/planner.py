@@ -10,13 +10,17 @@ import numpy as np
 from loopwright.core.errors import DeclarationError, UnknownNameError
 from loopwright.core.version import __version__
 from loopwright.planning.assumption import Assumption, Ledger
+from loopwright.planning.autoscaling import SCALE_DOWN_S
 from loopwright.planning.budget import budget_lines
+from loopwright.planning.cost import HOURS_PER_MONTH
 from loopwright.planning.crossover import crossovers
 from loopwright.planning.demand import VOLUME_SPREAD, demand_of
+from loopwright.planning.draft import reaction_of
 from loopwright.planning.pictures import day_points, latency_points
 from loopwright.planning.pitfalls import pitfalls
 from loopwright.planning.place import Asked, Place, cadence_runs, plan_place, streams_of
 from loopwright.planning.plan import Plan, Rank, StagePlan
+from loopwright.planning.purchase import NODE_DISK_GB, ZONES
 from loopwright.planning.savings import savings
 from loopwright.planning.search import may_choose
 from loopwright.planning.service import spread_of_mean
@@ -94,6 +98,7 @@ def make_plan(
     works = np.array([_keeps(place, draws) for place in places])
     best = _best(places, costs, works)
     place = places[best]
+    _note_machines(place, ledger)
     plan = Plan(
         name=asked.name,
         created_at=today.isoformat(),
@@ -243,6 +248,20 @@ def _note_services(services: Sequence[ServiceModel], unsure: Uncertainty, ledger
         else:
             said = f"{1000 * one.batch.fixed_s:g} + {1000 * one.batch.per_row_s:g} b ms, up to {one.largest_batch} rows"
             ledger.note(Assumption(name, said, "", one.tag, source, spread))
+
+
+def _note_machines(place: Place, ledger: Ledger) -> None:
+    """Note what is taken of machines, whatever the workload."""
+    note = ledger.note
+    note(Assumption("hours_per_month", HOURS_PER_MONTH, "h", "assumed", "the convention of cloud bills: 8,760 / 12"))
+    note(Assumption("node_disk_gb", NODE_DISK_GB, "GB", "assumed", "system, image and room for logs"))
+    if place.serving is not None:
+        draft = place.serving.chosen.draft
+        reaction = reaction_of(draft.packaging, draft.found)
+        parts = ", ".join(f"{name.removesuffix('_s')} {value:g}" for name, value in vars(reaction).items() if value)
+        note(Assumption("reaction_s", reaction.seconds, "s", "assumed", f"in seconds: {parts}"))
+        note(Assumption("scale_down_s", SCALE_DOWN_S, "s", "assumed", "the default of HPA v2"))
+        note(Assumption("zones", float(ZONES), "", "assumed", "spot machines are spread over them; one may be lost"))
 
 
 def _inputs(asked: Workload, services: Sequence[ServiceModel], training: TrainingNeeds) -> dict[str, object]:

@@ -54,7 +54,7 @@ def can_mps(memory_bytes: Sequence[float], loads: Sequence[float], card_bytes: f
 def shared_seconds(alone_s: float, others: int, interference: float = 0.15) -> float:
     """Return the service time next to other models: s (1 + interference · others).
 
-    >>> shared_seconds(0.01, 2)
+    >>> round(shared_seconds(0.01, 2), 4)
     0.013
     """
     return alone_s * (1 + interference * others)
