@@ -59,7 +59,7 @@ class ErasedRows:
         return self.matches(f"{quote_name(self.column)}::VARCHAR")
 
     def kept_out(self, lines: Sequence[str]) -> str:
-        """Write the condition on quarantined rows: by their cells as they came, or as text where the row has no such cell.
+        """Write the condition on quarantined rows: by their cells as they came, as text where a row has no such cell.
 
         Args:
             lines: Rows that were found otherwise.
