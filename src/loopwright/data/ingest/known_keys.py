@@ -168,11 +168,7 @@ class KnownKeys:
         listed = ", ".join(f"{quote_name(name)}::{kind}" for name, kind in zip(columns, types, strict=True))
         whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in columns)
         query = f"SELECT hash({listed}) AS h, {whole} AS whole FROM ({relation})"
-        if is_small:
-            batches = fetched(con, query).to_batches()
-        else:
-            batches = con.sql(query).to_arrow_reader(_BATCH_ROWS)
-        for batch in batches:
+        for batch in fetched(con, query).to_batches() if is_small else con.sql(query).to_arrow_reader(_BATCH_ROWS):
             shelf.add(batch["h"].to_numpy(), batch["whole"].to_numpy(zero_copy_only=False))
 
     def _mark(self, version: int) -> str | None:
