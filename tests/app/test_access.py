@@ -68,6 +68,18 @@ def test_rows_show_as_the_role_allows(ask: Callable) -> None:
     assert [(read["reader"], read["rows"]) for read in reads] == [("bob", 1), ("local", 2)]
 
 
+def test_a_condition_on_a_hidden_column_needs_a_role_and_is_on_record(ask: Callable) -> None:
+    admin = _token(ask, "ada", "admin")
+    viewer, operator = _token(ask, "dash", "viewer", admin), _token(ask, "bob", "operator", admin)
+    words = ("data", "rows", "visits", "--columns", "ward", "--where", "Weight > 80", "--json")
+    code, out, error = ask(*words, token=viewer)
+    assert (code, out) == (3, "")
+    assert "a condition on weight needs operator" in error
+    assert json.loads(ask(*words, token=operator)[1]) == [{"ward": "south"}]
+    reads = json.loads(ask("access", "audit", "--json", token=admin)[1])
+    assert [(read["reader"], read["columns"], read["rows"]) for read in reads] == [("bob", ["weight"], 1)]
+
+
 def test_only_an_admin_makes_and_ends_tokens(ask: Callable) -> None:
     admin = _token(ask, "ada", "admin")
     viewer = _token(ask, "dash", "viewer", admin)
@@ -88,3 +100,6 @@ def test_a_wrong_condition_is_one_message(ask: Callable) -> None:
     assert code == 2
     assert "Traceback" not in error
     assert "wart" in error
+    code, _, error = ask("data", "rows", "visits", "--columns", "wart")
+    assert code == 2
+    assert "where" not in error

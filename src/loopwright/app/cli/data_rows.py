@@ -9,6 +9,7 @@ import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.project import opened
+from loopwright.core.access import require
 from loopwright.core.errors import UnknownNameError
 from loopwright.data.column import SYSTEM_COLUMNS
 
@@ -27,12 +28,20 @@ def show_rows(
         if name not in loop.datasets:
             raise UnknownNameError("dataset", name, loop.datasets)
         snapshot = workspace.data.snapshot(name, version=version)
+        restricted = loop.datasets[name].contract.restricted()
+        asked = [one for one in restricted if where is not None and one.lower() in where.lower()]
+        if asked:  # which rows a condition finds says what their values are
+            require(workspace.principal, "operator", f"a condition on {', '.join(asked)}")
         chosen = None if columns is None else [one.strip() for one in columns.split(",") if one.strip()]
         found = workspace.data.read(snapshot, columns=chosen, where=where, limit=limit)
         if chosen is None:
             found = found.drop_columns([one for one in SYSTEM_COLUMNS if one in found.column_names])
-        restricted = loop.datasets[name].contract.restricted()
-        rows = workspace.disclosure.rows(name, found.to_pylist(), restricted, purpose=f"data rows {snapshot.ref.id}")
+        purpose = f"data rows {snapshot.ref.id}"
+        rows = workspace.disclosure.rows(name, found.to_pylist(), restricted, purpose=purpose)
+        if asked and found.num_rows and not set(asked) <= set(found.column_names):
+            workspace.access.note_read(
+                workspace.principal, dataset=name, columns=asked, rows=found.num_rows, purpose=f"{purpose}, --where"
+            )
         names = found.column_names
     if as_json:
         print_json(rows)

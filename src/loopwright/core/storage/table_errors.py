@@ -22,8 +22,10 @@ def reading(table: str, where: str | None = None) -> Iterator[None]:
         yield
     except (duckdb.BinderException, duckdb.ParserException, duckdb.ConversionException) as error:
         first = str(error).split("\n", 1)[0]
+        asked = f" where {where}" if where else ""
         raise DeclarationError(
-            f"Table '{table}' cannot be read where {where}: {first}", hint="Correct the condition."
+            f"Table '{table}' cannot be read{asked}: {first}",
+            hint="Correct the condition." if where else "Correct the names of the columns.",
         ) from error
     except (duckdb.IOException, duckdb.InvalidInputException, pa.ArrowInvalid) as error:
         first = str(error).split("\n", 1)[0]
