@@ -53,7 +53,7 @@ _BACKENDS = {
     "metadata_url": ("sqlite:///", "postgresql://", "postgresql+psycopg://"),
     "online_url": ("sqlite:///", "redis://", "rediss://"),
     "stream_url": ("sqlite:///", "kafka://"),
-    "engine_url": ("duckdb://",),
+    "engine_url": ("duckdb://", "spark://"),
     "compute_url": ("local://",),
 }
 

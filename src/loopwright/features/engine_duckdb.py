@@ -19,6 +19,7 @@ from loopwright.core.storage.duck import connect, quote_name, quote_text, to_arr
 from loopwright.features.availability import KNOWN_AT
 from loopwright.features.compiled_view import CompiledView, compile_view, source_table
 from loopwright.features.engine import Inputs, ViewRows
+from loopwright.features.engine_sql import duckdb_sql
 from loopwright.features.join import (
     JoinView,
     count_rows,
@@ -208,7 +209,7 @@ class DuckSession:
     def _kept(self, compiled: CompiledView, table: str) -> ViewRows:
         view = compiled.view
         try:
-            sql = str(ibis.to_sql(compiled.expression, dialect="duckdb"))
+            sql = duckdb_sql(compiled.expression)
             self.desk.execute(f"CREATE OR REPLACE TEMP TABLE {quote_name(table)} AS {sql}")
         except (duckdb.Error, ibis.common.exceptions.IbisError) as error:
             raise FeatureError(

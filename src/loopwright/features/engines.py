@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from loopwright.core.errors import SettingsError
 from loopwright.core.sizes import parse_size
 from loopwright.features.engine_duckdb import DuckEngine
+from loopwright.features.engine_spark import SparkEngine
+from loopwright.features.spark_process import SCHEME
 
 if TYPE_CHECKING:
     from loopwright.core.settings import Settings
@@ -22,4 +24,6 @@ def open_engine(settings: Settings) -> FeatureEngine:
     url = settings.engine_url
     if url.startswith("duckdb://"):
         return DuckEngine(memory_bytes=parse_size(settings.engine_memory))
-    raise SettingsError(f"The setting [engine] url cannot be {url!r}.", hint="Known: duckdb://.")
+    if url.startswith(SCHEME):
+        return SparkEngine(url, memory_bytes=parse_size(settings.engine_memory))
+    raise SettingsError(f"The setting [engine] url cannot be {url!r}.", hint=f"Known: duckdb://, {SCHEME}.")

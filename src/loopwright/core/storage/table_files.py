@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from loopwright.core.storage.location import Location
+    from loopwright.core.storage.table_mirror import TableMirror
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class TableFiles:
             rows=delta.count(),
             plain=plain,
         )
+
+    def named(self, url: str, mirror: TableMirror | None, *, here: bool) -> tuple[str, ...]:
+        """Name the files as paths on this machine, where the mirror copies them to, or else below the store's URL."""
+        if mirror is not None and not here:
+            return tuple(f"{url}/{file.relative_to(mirror.folder)}" for file in self.files)
+        if mirror is not None:
+            mirror.fetch(self.files)
+        return tuple(str(file) for file in self.files)
 
     def select(self) -> str:
         """Write the SELECT that gives the version's rows, in exact types, from plain files."""

@@ -250,6 +250,10 @@ class TableStore:
         """
         return self._select(self._plain(table, version))
 
+    def files(self, table: str, version: int | None = None, *, here: bool = True) -> tuple[str, ...]:
+        """Name the Parquet files of a plain version: as paths on this machine, or else as the store has them (URLs)."""
+        return self._plain(table, version).named(self.location.url, self._mirror, here=here)
+
     def stream(self, table: str, version: int | None = None) -> pa.RecordBatchReader:
         """Stream a version's rows through delta-rs itself: slower, and right for every table and place."""
         snapshot = self._snapshot(table, version)
