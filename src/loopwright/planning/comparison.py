@@ -143,6 +143,8 @@ def why_lost(plan: Plan, option: Option, winner: Option, rank: Rank | None = Non
         return f"{less} for this stage; {_whole(plan, option)}"
     if "; " in winner.name:
         return "for one of the jobs"
+    if option.is_extrapolated and not winner.is_extrapolated:
+        return f"{less}, if its times hold: nobody measured them on such a machine"
     return f"{less}; {option.notes[0]}" if option.notes else f"{less}, with less room for what is not certain"
 
 

@@ -11,7 +11,7 @@ from loopwright.planning.cost import STAGES
 from loopwright.planning.wording import number, unit_price, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from loopwright.planning.cost import Price, Stage
     from loopwright.planning.plan import Plan
@@ -125,7 +125,7 @@ def diff_plans(before: Plan, after: Plan) -> PlanDiff:
         (" ".join(before.place), " ".join(after.place)),
         before.total.p50_usd,
         after.total.p50_usd,
-        tuple(_changes(dict(_flat(before.inputs)), dict(_flat(after.inputs)))),
+        tuple(_changes(_asked(before), _asked(after))),
         tuple(_changes(*tags)),
         tuple(priced),
         tuple(stages),
@@ -147,7 +147,7 @@ def diff_text(diff: PlanDiff) -> str:
         ("Versions", diff.versions),
     ):
         lines += [f"{title}:"] if changes else []
-        lines += [f"  {one.name}: {one.before or 'nothing'} → {one.after or 'nothing'}" for one in changes]
+        lines += [f"  {text}" for text in _told(changes)]
     moved = [one for one in diff.stages if abs(one.difference_usd) > _CENT or not one.is_same_choice]
     lines += ["Stages:"] if moved else []
     for one in moved:
@@ -197,6 +197,26 @@ def _stage(before: Plan, after: Plan, stage: Stage) -> StageChange:
         0.0 if new is None else new.usd_per_month,
         sum(moved),
     )
+
+
+def _told(changes: Sequence[Changed]) -> Iterator[str]:
+    """Return a line for each change; what came or went as a whole, such as a service model, is one line."""
+    groups: dict[str, list[Changed]] = {}
+    for one in changes:
+        parent = one.name.rpartition(".")[0]
+        groups.setdefault(parent if parent.count(".") else one.name, []).append(one)
+    for parent, members in groups.items():
+        came, went = (all(getattr(one, side) is None for one in members) for side in ("before", "after"))
+        if len(members) > 1 and (came or went):
+            values = [f"{one.name.rpartition('.')[2]} {one.after or one.before}" for one in members]
+            yield f"{parent}: {'new' if came else 'gone'} ({', '.join(values)})"
+            continue
+        for one in members:
+            yield f"{one.name}: {one.before or 'nothing'} → {one.after or 'nothing'}"
+
+
+def _asked(plan: Plan) -> dict[str, str]:
+    return {name: text for name, text in _flat(plan.inputs) if name != "workload.given"}
 
 
 def _priced(plan: Plan) -> dict[str, Price]:

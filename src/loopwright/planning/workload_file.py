@@ -64,12 +64,24 @@ def read_workload(path: Path) -> Request:
         DeclarationError: If it is no TOML or YAML, or a value cannot be.
         UnknownNameError: If a key is not known.
     """
+    return request_of(read_tables(path))
+
+
+def read_tables(path: Path) -> Table:
+    """Read a file's tables as they stand, for :func:`request_of`.
+
+    Raises:
+        SourceError: If it cannot be read.
+        DeclarationError: If it is no TOML or YAML.
+    """
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         raise SourceError(f"The workload {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DeclarationError(f"{path.name} is no text.", hint="Name a TOML or a YAML file.") from error
     try:
-        return request_of(_yaml(text) if path.suffix in {".yaml", ".yml"} else tomllib.loads(text))
+        return _yaml(text) if path.suffix in {".yaml", ".yml"} else tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DeclarationError(f"{path.name} is no TOML: {error}.", hint="Correct that line.") from error
 

@@ -82,3 +82,11 @@ def test_the_stages_explain_the_whole_difference(times: float, hours: float) -> 
     found = diff_plans(before, after)
     assert abs(sum(one.difference_usd for one in found.stages) - (after.usd_per_month - before.usd_per_month)) < 1e-6
     assert abs(found.stages[0].by_price_usd - 10 * (times - 1)) < 1e-6
+
+
+def test_what_comes_as_a_whole_is_one_line(small_plan: Plan) -> None:
+    services = [{"name": "int8", "mean_s": 0.02, "vcpus": 1.0}]
+    after = dataclasses.replace(small_plan, inputs=small_plan.inputs | {"services": services})
+    text = diff_text(diff_plans(small_plan, after))
+    assert "  services.int8: new (name int8, mean_s 0.02, vcpus 1)" in text
+    assert "  services.int8: gone (" in diff_text(diff_plans(after, small_plan))

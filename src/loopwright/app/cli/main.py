@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "incidents": ("loopwright.app.cli.incidents", "List incidents with their evidence; acknowledge and resolve them."),
     "kpi": ("loopwright.app.cli.kpi", "Report a business number, tied to the version that it is due to."),
     "turns": ("loopwright.app.cli.turns", "List turns and their steps; approve or decline a proposed one."),
+    "plan": ("loopwright.app.cli.plan", "Plan the infrastructure for a workload, with its cost; compare plans."),
     "prices": ("loopwright.app.cli.prices", "List, check and compare the prices that plans use; import your own."),
     "access": ("loopwright.app.cli.access", "Make tokens with roles; show who was given sensitive values."),
     "gc": ("loopwright.app.cli.gc", "Say what could be removed, and remove it."),
