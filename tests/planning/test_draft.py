@@ -36,7 +36,9 @@ def served(name: str, asked: Demand, fixed: Fixed | None = None) -> list[Draft]:
     found = fit(FP32, PRICES.instance("aws", "us-east-1", name), {})
     assert found is not None
     sizing = Sizing(asked.limit_s, asked.network_s, asked.percentile, 0)
-    return list(drafts(found, asked, sizing, Sureness(asked, sizing, UNSURE), PRICES, fixed or Fixed()))
+    return list(
+        drafts(found, asked, sizing, Sureness(asked.sized_rps, "peak", sizing, UNSURE), PRICES, fixed or Fixed())
+    )
 
 
 def test_a_fleet_has_a_spare_machine_and_is_sure_enough() -> None:
@@ -47,7 +49,7 @@ def test_a_fleet_has_a_spare_machine_and_is_sure_enough() -> None:
     assert (one.servers, one.working, one.fewest) == (5, 5, 2)
     assert one.most >= 6
     sizing = Sizing(asked.limit_s, asked.network_s, asked.percentile, 0)
-    assert Sureness(asked, sizing, UNSURE).keeps(one.found, one.most).mean() >= SURE
+    assert Sureness(asked.sized_rps, "peak", sizing, UNSURE).keeps(one.found, one.most).mean() >= SURE
     assert one.fewest < one.mean_nodes < one.most
     assert any(line.item == "Kubernetes control plane" for line in one.lines)
 

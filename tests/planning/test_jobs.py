@@ -11,10 +11,12 @@ from loopwright.planning.jobs import BatchJob, StreamJob
 from loopwright.planning.prices.table import PriceTable
 from loopwright.planning.service import ServiceModel
 from loopwright.planning.stream_jobs import stream_options, stream_sizing
+from loopwright.planning.uncertainty import Draws, Uncertainty
 from loopwright.planning.workload import workload
 
 PRICES = PriceTable.load(today=date(2026, 8, 1))
 AWS = PRICES.instances(["aws"], ["us-east-1"])
+UNSURE = Uncertainty(Draws(0, 500), {"service_time.trees": 0.15, "events": 0.15})
 TREES = ServiceModel("trees", "1 core", "cpu", 2, 0.0015, 0.3, "assumed", memory_bytes=10**9)
 
 
@@ -47,11 +49,12 @@ def test_a_stream_keeps_its_limit_with_a_spare_machine_and_pays_for_its_copies()
     job = StreamJob("payments", 2000.0, limit_s=0.05)
     demand = demand_of(workload(streams=(job,), min_nodes=3, spare_nodes=1), Ledger())
     sizing = stream_sizing(job, 0.99, 0)
-    options = stream_options(job, [TREES], AWS, {}, demand, sizing, PRICES, "aws")
+    options = stream_options(job, [TREES], AWS, {}, demand, sizing, UNSURE, PRICES, "aws")
     best = options[0]
     assert best.is_feasible
     assert best.latency is not None
     assert best.latency.p99_s <= 0.05
+    assert float(best.settings["share_of_draws_kept"]) >= 0.9
     assert best.count * float(best.settings["workers_per_node"]) > float(best.settings["servers_needed"])
     moved = {line.item: line.usd_per_month for line in best.lines}
     assert moved["copies between zones, sent"] == pytest.approx(2000 * 730 * 3600 * 1000 * 2 / 1e9 * 0.01)
@@ -61,6 +64,6 @@ def test_a_stream_keeps_its_limit_with_a_spare_machine_and_pays_for_its_copies()
 def test_a_limit_below_the_service_time_is_refused() -> None:
     job = StreamJob("payments", 200.0, limit_s=0.003)
     demand = demand_of(workload(streams=(job,)), Ledger())
-    options = stream_options(job, [TREES], AWS, {}, demand, stream_sizing(job, 0.99, 0), PRICES, "aws")
+    options = stream_options(job, [TREES], AWS, {}, demand, stream_sizing(job, 0.99, 0), UNSURE, PRICES, "aws")
     assert not any(one.is_feasible for one in options)
     assert "of which the broker takes" in options[0].reasons[0].text

@@ -11,10 +11,12 @@ from loopwright.core.errors import DeclarationError
 from loopwright.planning.batch_jobs import batch_options
 from loopwright.planning.cadence import PER_MONTH
 from loopwright.planning.cost import STAGES
+from loopwright.planning.fitting import fit
 from loopwright.planning.search import search_serving
 from loopwright.planning.stages import data_of, metadata_of, monitoring_of, network_of, processing_of, traffic_of
 from loopwright.planning.storage import storage_options, storage_stage
-from loopwright.planning.stream_jobs import stream_options, stream_sizing
+from loopwright.planning.stream_jobs import peak_of, stream_options, stream_sizing
+from loopwright.planning.sureness import Sureness
 from loopwright.planning.training import evaluation_of, training_options
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Place:
         serving: What the search found; None where nobody asks over the network.
         stored: What is stored.
         traffic: What moves.
+        streamed: For each stream, in which draws it keeps its limit.
     """
 
     provider: str
@@ -81,6 +84,7 @@ class Place:
     serving: Serving | None = None
     stored: list[StoredData] = field(default_factory=list)
     traffic: Traffic | None = None
+    streamed: list[NDArray[np.bool_]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -100,6 +104,15 @@ class Place:
         found = np.zeros(unsure.draws.count)
         for lines, service in self.parts():
             found += unsure.cost(lines, service=service)
+        return found
+
+    def keeps(self, unsure: Uncertainty) -> NDArray[np.bool_]:
+        """Return in which draws what was chosen keeps its limits."""
+        found = np.ones(unsure.draws.count, dtype=bool)
+        if self.serving is not None:
+            found &= self.serving.chosen.keeps
+        for keeps in self.streamed:
+            found &= keeps
         return found
 
     def take(self, stage: Stage, options: Sequence[Option], *, shown: int = 2 * _SHOWN) -> None:
@@ -187,13 +200,29 @@ def _score(place: Place, asked: Asked, prices: PriceTable) -> None:
     streams = [
         _allowed_first(
             stream_options(
-                job, asked.services, place.instances, work.ratios, asked.demand, sizing, prices, place.provider
+                job,
+                asked.services,
+                place.instances,
+                work.ratios,
+                asked.demand,
+                sizing,
+                asked.unsure,
+                prices,
+                place.provider,
             ),
             asked,
         )
         for job, sizing in zip(work.streams, asked.streams, strict=True)
     ]
     place.take("streaming", _joined(streams))
+    for job, sizing, options in zip(work.streams, asked.streams, streams, strict=True):
+        best = options[0]
+        machine = next(one for one in place.instances if one.type == best.instance_type)
+        service = next(one for one in asked.services if one.name == best.settings["service"])
+        placed = fit(service, machine, work.ratios)
+        if placed is not None:
+            sure = Sureness(peak_of(job, asked.demand), "events", sizing, asked.unsure)
+            place.streamed.append(sure.keeps(placed, best.count * placed.workers))
 
 
 def _joined(jobs: Sequence[Sequence[Option]]) -> list[Option]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from loopwright.planning.workload import Workload
 
 LEAST_DRAWS = 2_000
+_KEPT_SAMPLES = 1_000
 
 
 def make_plan(
@@ -72,7 +73,7 @@ def make_plan(
         UnknownNameError: If a cloud, a region or a fixed choice has no prices.
     """
     if not services:
-        raise DeclarationError("A plan needs a service model.", hint="Measure one with `loopwright profile`.")
+        raise DeclarationError("A plan needs a service model.", hint="Name one with its mean service time.")
     ledger = Ledger()
     demand = demand_of(asked, ledger)
     unsure = Uncertainty(Draws(seed, draws), _spreads(asked, services, seed))
@@ -95,7 +96,7 @@ def make_plan(
     ledger.note(Assumption("sure_enough", SURE, "", "assumed", "the share of draws in which the limit must be kept"))
     places = _places(made, prices)
     costs = np.array([place.costs(unsure) for place in places])
-    works = np.array([_keeps(place, draws) for place in places])
+    works = np.array([place.keeps(unsure) for place in places])
     best = _best(places, costs, works)
     place = places[best]
     _note_machines(place, ledger)
@@ -156,10 +157,6 @@ def _best(places: Sequence[Place], costs: np.ndarray, works: np.ndarray) -> int:
     """Return the place whose middle cost is lowest, among those that keep the limits surely enough."""
     sure = [row for row in range(len(places)) if works[row].mean() >= SURE] or list(range(len(places)))
     return min(sure, key=lambda row: float(np.median(costs[row])))
-
-
-def _keeps(place: Place, draws: int) -> np.ndarray:
-    return np.ones(draws, dtype=bool) if place.serving is None else place.serving.chosen.keeps
 
 
 def _rank_places(places: Sequence[Place], costs: np.ndarray, works: np.ndarray) -> list[Rank]:
@@ -250,6 +247,13 @@ def _note_services(services: Sequence[ServiceModel], unsure: Uncertainty, ledger
             ledger.note(Assumption(name, said, "", one.tag, source, spread))
 
 
+def _thinned(samples_s: tuple[float, ...]) -> list[float]:
+    """Return measured times for the file: all, or a thousand that are spread evenly over their order."""
+    if len(samples_s) <= _KEPT_SAMPLES:
+        return list(samples_s)
+    return [float(value) for value in np.quantile(np.asarray(samples_s), np.linspace(0, 1, _KEPT_SAMPLES))]
+
+
 def _note_machines(place: Place, ledger: Ledger) -> None:
     """Note what is taken of machines, whatever the workload."""
     note = ledger.note
@@ -272,7 +276,7 @@ def _inputs(asked: Workload, services: Sequence[ServiceModel], training: Trainin
     plain["budget"], plain["ratios"] = dict(asked.budget), {name: list(pair) for name, pair in asked.ratios.items()}
     for name in ("data", "batches", "streams", "hourly_rps", "clouds", "regions"):
         plain[name] = list(plain[name])
-    models = [{**asdict(one), "samples_s": list(one.samples_s)} for one in services]
+    models = [{**asdict(one), "samples_s": _thinned(one.samples_s)} for one in services]
     return {"workload": plain, "services": models, "training": {**asdict(training), "hours": dict(training.hours)}}
 
 

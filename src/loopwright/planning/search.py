@@ -93,7 +93,7 @@ def search_serving(
         UnknownNameError: If a fixed choice does not exist there.
     """
     chosen = _fixed(asked, services, instances)
-    sure = Sureness(demand, sizing, unsure)
+    sure = Sureness(demand.sized_rps, "peak", sizing, unsure)
     found: list[Draft] = []
     for instance in chosen[1]:
         for service in chosen[0]:

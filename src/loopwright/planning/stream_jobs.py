@@ -16,6 +16,7 @@ from loopwright.planning.machine_hours import machine_line, smallest_machine
 from loopwright.planning.option import Option, Reason
 from loopwright.planning.purchase import PURCHASES, SAID, disk_line, machine_lines, spot_fleet
 from loopwright.planning.sizing import Sizing
+from loopwright.planning.sureness import Sureness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from loopwright.planning.prices.instance import Instance
     from loopwright.planning.prices.table import PriceTable
     from loopwright.planning.service import ServiceModel
+    from loopwright.planning.uncertainty import Uncertainty
 
 BROKER_S = 0.010
 COPIES = 3
@@ -48,18 +50,20 @@ def stream_options(
     ratios: Mapping[str, tuple[float, float]],
     demand: Demand,
     sizing: Sizing,
+    unsure: Uncertainty,
     prices: PriceTable,
     provider: str,
 ) -> tuple[Option, ...]:
     """Return every way to score the stream, those that work first, then by cost."""
     chosen = [one for one in services if not job.service or one.name == job.service]
     shared = broker_lines(job, instances, prices, provider)
+    sure = Sureness(peak_of(job, demand), "events", sizing, unsure)
     found = [
         option
         for instance in instances
         for service in chosen
         if (placed := fit(service, instance, ratios)) is not None
-        for option in _options(job, placed, demand, sizing, prices, shared)
+        for option in _options(job, placed, demand, sizing, sure, prices, shared)
     ]
     return tuple(sorted(found, key=lambda one: (not one.is_feasible, one.usd_per_month, one.name)))
 
@@ -88,6 +92,7 @@ def _options(
     found: Fit,
     demand: Demand,
     sizing: Sizing,
+    sure: Sureness,
     prices: PriceTable,
     shared: tuple[CostLine, ...],
 ) -> Iterator[Option]:
@@ -103,7 +108,7 @@ def _options(
             reasons.append(Reason("latency_p99", text))
         servers = 1
     working = math.ceil(servers / found.workers)
-    fixed = max(demand.min_nodes, working + demand.spare_nodes)
+    fixed = sure.machines(found, found.workers, max(demand.min_nodes, working + demand.spare_nodes))
     use = rate / (fixed * found.full_speed_rps)
     if use > found.baseline:
         reasons.append(Reason("cpu_credits", f"{instance.type} may use {found.baseline:.0%} all the time"))
@@ -131,6 +136,7 @@ def _options(
                 "max_nodes": float(count),
                 "capacity_rps": carried,
                 "service_scale": found.scale,
+                "share_of_draws_kept": float(sure.keeps(found, count * found.workers).mean()),
                 "brokers": float(COPIES),
                 "hours": HOURS_PER_MONTH,
             },

@@ -13,7 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from loopwright.planning.demand import Demand
     from loopwright.planning.fitting import Fit
     from loopwright.planning.sizing import Sizing
     from loopwright.planning.uncertainty import Uncertainty
@@ -22,10 +21,18 @@ SURE = 0.9
 
 
 class Sureness:
-    """What is sure under the draws of one plan."""
+    """What is sure under the draws of one plan.
 
-    def __init__(self, demand: Demand, sizing: Sizing, unsure: Uncertainty) -> None:
-        self._demand = demand
+    Args:
+        rate: What has to be carried at the peak, bursts included, per second.
+        driver: The input that it follows.
+        sizing: What is known of the services at this limit.
+        unsure: The draws.
+    """
+
+    def __init__(self, rate: float, driver: str, sizing: Sizing, unsure: Uncertainty) -> None:
+        self._rate = rate
+        self._driver = driver
         self._sizing = sizing
         self._unsure = unsure
         self._kept: dict[tuple[str, float, str, int], NDArray[np.bool_]] = {}
@@ -39,7 +46,7 @@ class Sureness:
             if found.service.ratio_spread:
                 slower = slower * np.exp(found.service.ratio_spread * self._unsure.draws.normal(f"ratio.{where}"))
             carried = self._sizing.capacity(found.base).rate(servers, self._sizing.room_s, slower)
-            self._kept[key] = np.asarray(carried >= self._demand.sized_rps * self._unsure.factor("peak"))
+            self._kept[key] = np.asarray(carried >= self._rate * self._unsure.factor(self._driver))
         return self._kept[key]
 
     def machines(self, found: Fit, workers: int, least: int) -> int:
