@@ -230,7 +230,10 @@ class Lake:
         where: str | None = None,
         limit: int | None = None,
     ) -> pa.Table:
-        """Read a snapshot into memory: ``columns`` in their order (all by default), rows that match ``where`` (SQL)."""
+        """Read a snapshot into memory: ``columns`` in their order (all by default), rows that match ``where`` (SQL).
+
+        Rows come in the order of their ingests; where keys were superseded, within one by source and row.
+        """
         snapshot = self.snapshot(snapshot) if isinstance(snapshot, str) else snapshot
         table = f"datasets/{snapshot.dataset}"
         if not snapshot.latest_by and limit is None:
@@ -238,6 +241,7 @@ class Lake:
             return self._stores.tables.read(table, version=snapshot.version, columns=columns, where=where)
         listed = "*" if columns is None else ", ".join(quote_name(name) for name in columns)
         query = f"SELECT {listed} FROM snapshot" + (f" WHERE {where}" if where else "")
+        query += " ORDER BY _ingest_id, _source, _source_row" if snapshot.latest_by else ""
         with connect() as con, reading(table, where):
             self.attach(con, "snapshot", snapshot)
             return to_arrow(con.sql(query if limit is None else f"{query} LIMIT {limit}"))

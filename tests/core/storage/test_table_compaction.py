@@ -6,13 +6,18 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from loopwright.core.clock import ManualClock
 from loopwright.core.storage import table_compaction
 from loopwright.core.storage.tables import TableStore
 
@@ -104,6 +109,27 @@ def test_merges_files_with_other_columns(tmp_path: Path) -> None:
     before = tables.read("t").sort_by("n")
     assert tables.tidy("t") == 6
     assert tables.read("t").sort_by("n").equals(before)
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.sampled_from([1, 1, 1, 4, 30]), min_size=2, max_size=14), at_once=st.booleans())
+def test_rows_stay_in_the_order_of_their_commits(sizes: list[int], at_once: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_compaction, "_STEPS", ((3, 3), (20, 2)))
+        clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))  # which stands still: all commits are of one moment
+        tables = TableStore(folder, clock=clock)
+        first = 0
+        for size in sizes:
+            tables.append("t", pa.table({"n": range(first, first + size)}))
+            first += size
+            if not at_once:
+                tables.tidy("t")
+        for store in (tables, TableStore(folder)):
+            assert store.read("t")["n"].to_pylist() == list(range(first))
+        while tables.tidy("t", is_final=True):
+            assert tables.read("t")["n"].to_pylist() == list(range(first))
+        assert TableStore(folder).read("t")["n"].to_pylist() == list(range(first))
+        assert files_of(tables) <= 1 + 2 * sum(size >= 20 for size in sizes)
 
 
 def test_final_steps_leave_one_file(tmp_path: Path) -> None:

@@ -110,6 +110,18 @@ def test_no_key_is_stored_twice(
             stores.close()
 
 
+def test_superseded_rows_are_read_in_the_order_of_their_pushes(stores: Stores) -> None:
+    data = Dataset("d", push(), key="k", contract=CONTRACT, on_duplicate="upsert")
+    lake = Lake(stores)
+    for number in range(4):  # at one moment of the clock
+        lake.push(data, [{"k": 2 * number, "v": "a"}, {"k": 2 * number + 1, "v": "a"}])
+    lake.push(data, [{"k": 3, "v": "b"}, {"k": 0, "v": "b"}])
+    for _ in range(2):
+        assert lake.read("d")["k"].to_pylist() == [1, 2, 4, 5, 6, 7, 3, 0]
+        assert lake.read("d", columns=["k"], limit=3)["k"].to_pylist() == [1, 2, 4]
+        lake.compact("d")
+
+
 def test_rows_with_new_keys_are_not_compared(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Dataset("d", push(), key="k", contract=[*CONTRACT, unique("v")])
     lake = Lake(stores)

@@ -1,7 +1,8 @@
 """Merges a table's small files, a bounded number at a time, so that reads stay quick after many small commits.
 
 Files are merged with others of about their size: single commits of some thousand rows first, what became of these
-later. So each row is written again once per step, and one call never takes long. A merge is a commit that says of
+later. So each row is written again once per step, and one call never takes long. Only files that follow on one another
+are merged, so that rows stay in the order of their commits. A merge is a commit that says of
 itself that it changed no data: the new file comes and the merged ones go, in one step or not at all. The merged files
 stay on disk for older versions, until a vacuum. Whatever another writer commits meanwhile stays; where it took one of
 the merged files away, the merge is given up.
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from loopwright.core.storage.table_handle import TableHandle
     from loopwright.core.storage.table_state import Action, TableState
 
-_STEPS = ((16_384, 64), (262_144, 32))  # files of fewer rows than this, and not of the step before, and how many
-_MOST_ROWS = 1_000_000  # of one merge
+_STEPS = ((16_384, 64), (262_144, 32))  # files of fewer rows than this, and how many larger than the step before's
+_MOST_ROWS = 524_288  # of one merge
 _LARGE_BYTES = 32 << 20  # a file of this size is left as it is
+_END = ((0, ""), 1 << 62)
 
 
 def unobserved(stage: str) -> None:
@@ -65,22 +67,34 @@ class TableCompaction:
             return 0
         least = 0
         for most, count in _STEPS:
-            chosen = self._chosen(state, 0 if is_final else least, most)
+            chosen = self._chosen(state, 0 if is_final else least, most, 2 if is_final else count)
             least = most
-            if len(chosen) >= (2 if is_final else count):
+            if chosen:
                 return self._merge(state, chosen)
         return 0
 
-    def _chosen(self, state: TableState, least: int, most: int) -> list[str]:
-        """Choose files of ``least`` to below ``most`` rows, the oldest first, as many as one merge may have."""
-        small = sorted((time, path, rows) for path, (time, rows) in state.files.items() if least <= rows < most)
+    def _chosen(self, state: TableState, least: int, most: int, count: int) -> list[str]:
+        """Choose files that follow on one another, the oldest such, as many as one merge may have.
+
+        Each has below ``most`` rows, and ``count`` of those that follow on one another have ``least`` or more.
+        """
+        run: list[tuple[str, int]] = []
+        for (_, path), rows in [*sorted(((time, path), rows) for path, (time, rows) in state.files.items()), _END]:
+            if rows < most:
+                run.append((path, rows))
+                continue
+            if sum(rows >= least for _, rows in run) >= count:
+                break
+            run.clear()
+        while run and run[-1][1] < least:  # commits of late, whose turn comes when they are as many
+            run.pop()
         chosen, total = [], 0
-        for _, path, rows in small:
+        for path, rows in run:
             if total + rows > _MOST_ROWS:
                 break
             chosen.append(path)
             total += rows
-        return chosen
+        return chosen if len(chosen) > 1 else []
 
     def _merge(self, state: TableState, chosen: list[str]) -> int:
         paths = state.paths(self._folder)
