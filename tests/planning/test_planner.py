@@ -213,6 +213,8 @@ def test_a_looser_limit_is_never_dearer(price_table: PriceTable, limit_ms: int) 
     [
         ({"regions": ("us-east-9",)}, r"no region with prices 'us-east-9'. Did you mean"),
         ({"fixed": Fixed(instance_type="c6i.xlage")}, r"no machine type 'c6i.xlage'"),
+        ({"fixed": Fixed(packaging="kubernets")}, r"no packaging 'kubernets'. Did you mean 'kubernetes'"),
+        ({"fixed": Fixed(packaging="serverless")}, r"'serverless' has no price in azure eastus"),
         ({"fixed": Fixed(service="trese")}, r"no service model 'trese'. Did you mean 'trees'"),
         ({"latency_p99": "21ms", "network_s": 0.01}, r"Nothing keeps the limit. .*with nobody waiting"),
         ({"floor_rps": 30.0}, r"floor_rps=30.0 does not lie between 0 and the mean"),

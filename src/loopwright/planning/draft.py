@@ -191,7 +191,7 @@ def _serverless(
         ),
     )
     to_zero = scale_to_zero(demand, seconds)
-    notes = (to_zero.text,) if to_zero else ("it may scale to zero",)
+    notes = (to_zero.text,) if to_zero else ()
     yield Draft(found, "serverless", "on_demand", servers, servers, fewest, most, fleet.mean, lines, (), notes)
 
 

@@ -14,6 +14,7 @@ from loopwright.core.errors import DeclarationError, UnknownNameError
 from loopwright.planning.draft import drafts
 from loopwright.planning.fitting import fit
 from loopwright.planning.option import Option, Reason
+from loopwright.planning.purchase import PURCHASES
 from loopwright.planning.serving import option_of, too_few
 from loopwright.planning.sureness import SURE as SURE  # noqa: PLC0414 - named here for those who compare plans
 from loopwright.planning.sureness import Sureness
@@ -104,6 +105,10 @@ def search_serving(
     found.sort(key=lambda one: (one.usd, one.found.instance.type, one.packaging, one.purchase))
     works = [one for one in found if is_feasible(one)]
     if not works:
+        if not found and (asked.fixed.packaging or asked.fixed.purchase):
+            wanted = " ".join(word for word in (asked.fixed.packaging, asked.fixed.purchase) if word)
+            where = f"{instances[0].provider} {instances[0].region}" if instances else "the place"
+            raise DeclarationError(f"'{wanted}' has no price in {where}.", hint="Leave it free, or name another place.")
         raise DeclarationError(_nothing_works(found), hint="Raise the limit, measure a faster model, or add hardware.")
     eligible = [one for one in works if may_choose(one, asked, commitment_years)]
     kept = [_served(one, demand, sizing, sure, unsure) for one in _worth_keeping(works, eligible or works)]
@@ -215,6 +220,12 @@ def _fixed(
     asked: Workload, services: Sequence[ServiceModel], instances: Sequence[Instance]
 ) -> tuple[list[ServiceModel], list[Instance]]:
     fixed = asked.fixed
+    for kind, word, known in (
+        ("packaging", fixed.packaging, ("vm", "vm_group", "kubernetes", "serverless")),
+        ("way of buying", fixed.purchase, PURCHASES),
+    ):
+        if word and word not in known:
+            raise UnknownNameError(kind, word, known)
     models = [one for one in services if fixed.service in {"", one.name}]
     if not models:
         raise UnknownNameError("service model", fixed.service, [one.name for one in services])
