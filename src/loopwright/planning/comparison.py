@@ -25,6 +25,7 @@ PARTS: tuple[tuple[str, tuple[Stage, ...]], ...] = (
 
 TOTAL_PART = "Total estimated cost"
 _TRIFLE_USD = 0.10
+_SLOWER = 1.2
 _YEARS = {"commit_1y": "a year", "commit_3y": "three years"}
 
 
@@ -135,14 +136,19 @@ def why_lost(plan: Plan, option: Option, winner: Option, rank: Rank | None = Non
     if more >= 0:
         return f"{usd(more)} more a month{part}" if more >= 0.005 else "costs the same"
     less = f"{usd(-more)} less a month{part}"
+    times = _scale(option) / _scale(winner)
+    slower = f"if a request takes {times:.2g} times as long there, as the cores say: nobody measured that"
     if option.purchase in _YEARS:
-        return f"{less}, for a commitment of {_YEARS[option.purchase]}: your own decision"
+        also = f", and {slower}" if times > _SLOWER else ""
+        return f"{less}, for a commitment of {_YEARS[option.purchase]}: your own decision{also}"
     if option.settings.get("keeps_everything") is False:
         return f"{less}, and changes what is kept: your own decision"
     if (option.provider, option.region) != (winner.provider, winner.region):
         return f"{less} for this stage; {_whole(plan, option)}"
     if "; " in winner.name:
         return "for one of the jobs"
+    if times > _SLOWER:
+        return f"{less}, {slower}"
     if option.is_extrapolated and not winner.is_extrapolated:
         return f"{less}, if its times hold: nobody measured them on such a machine"
     return f"{less}; {option.notes[0]}" if option.notes else f"{less}, with less room for what is not certain"
@@ -163,11 +169,19 @@ def late(option: Option) -> tuple[str, str, str]:
     return seconds(option.latency.p50_s), seconds(option.latency.p95_s), seconds(option.latency.p99_s)
 
 
+def _scale(option: Option) -> float:
+    """Return how many times longer a request takes on the machine than where its time is from."""
+    value = option.settings.get("service_scale", 1.0)
+    return value if isinstance(value, float) and value > 0 else 1.0
+
+
 def _part(other: float, winner: float) -> str:
     """Return by how much of the winner's cost it differs; nothing where that says nothing."""
     if winner < 0.005:
         return ""
     change = other / winner - 1
+    if abs(change) < 0.005:
+        return ""
     return f" ({100 * change:+.0f} %)" if change < 10 else f" ({change + 1:,.0f} times as much)"
 
 

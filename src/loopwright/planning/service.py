@@ -68,7 +68,7 @@ class ServiceModel:
             raise DeclarationError(
                 f"The service model '{self.name}' cannot be: mean {self.mean_s:g} s, cv² {self.cv2:g}, "
                 f"{self.vcpus:g} vCPUs, batches of {self.largest_batch}.",
-                hint="A service time is more than 0; measure it with `loopwright profile`.",
+                hint="A service time is more than 0; measure it on the real model.",
             )
         if self.largest_batch > 1 and self.batch is None:
             raise DeclarationError(f"The service model '{self.name}' batches, and the time of a batch is not known.")

@@ -21,7 +21,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from loopwright.core.errors import DeclarationError, SourceError, UnknownNameError
+from loopwright.core.errors import DeclarationError, SourceError, UnknownNameError, UsageError
 from loopwright.planning.batching import BatchTime
 from loopwright.planning.jobs import BatchJob, Data, DataKind, StreamJob
 from loopwright.planning.quantities import parse_count
@@ -115,7 +115,7 @@ def request_of(tables: Table) -> Request:
     services = tuple(_service(one) for one in _list(tables, "services"))
     if not services:
         raise DeclarationError(
-            "The workload names no service model.", hint="Add [[services]], or measure one with `loopwright profile`."
+            "The workload names no service model.", hint="Add [[services]] with name = 'cpu' and mean = '50ms'."
         )
     twice = {one.name for one in services if sum(other.name == one.name for other in services) > 1}
     if twice:
@@ -198,8 +198,12 @@ def _list(tables: Table, name: str) -> list[Any]:
 
 
 def _yaml(text: str) -> Table:
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - only for workloads that are written so
-
+    try:
+        import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 - only for workloads that are written so
+    except ImportError as error:
+        raise UsageError(
+            "The package 'pyyaml' is not installed.", hint="Run: pip install pyyaml, or write the workload as TOML."
+        ) from error
     try:
         return as_table(yaml.safe_load(text) or {}, "the file")
     except yaml.YAMLError as error:

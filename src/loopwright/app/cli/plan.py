@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from loopwright.planning.workload import Workload
 
 _DEFAULT = "make"
+_VCPUS_OF_A_CORE = 2
 _ASSUMED_TRAINING = "1h"
 """Of one training on four cores, where nobody says; it stands in the plan as an assumption."""
 
@@ -54,7 +55,7 @@ def make(
     payload: Annotated[str | None, typer.Option(help="The size of one request, such as 100KB.")] = None,
     retention: Annotated[str | None, typer.Option(help="How long raw data are kept, such as 90d.")] = None,
     service_time: Annotated[
-        str | None, typer.Option(help="What one answer takes on one x86 core, such as 50ms; an assumption.")
+        str | None, typer.Option(help="What one answer takes on one core, such as 50ms; kept as an assumption.")
     ] = None,
     training: Annotated[str | None, typer.Option(help="What one training takes, by hardware: A10G=10h,cpu=2h.")] = None,
     cadence: Annotated[str | None, typer.Option(help="How often it is trained, such as monthly.")] = None,
@@ -79,7 +80,7 @@ def make(
     if not tables["training"].get("hours") and tables["training"].get("runs_per_month") != 0:
         tables["training"] |= {"hours": {"cpu": _ASSUMED_TRAINING}, "tag": "assumed"}
     if service_time is not None:
-        tables["services"] = [{"name": "model", "mean": service_time, "vcpus": 1, "tag": "assumed"}]
+        tables["services"] = [{"name": "model", "mean": service_time, "vcpus": _VCPUS_OF_A_CORE, "tag": "assumed"}]
     if not tables.get("services"):
         raise UsageError(
             "A plan needs to know how long one answer takes.",

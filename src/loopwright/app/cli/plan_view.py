@@ -13,6 +13,7 @@ from loopwright.planning.report_markdown import rows_left_out, rows_of_assumptio
 from loopwright.planning.wording import number, seconds, share, usd, words
 
 if TYPE_CHECKING:
+    from loopwright.planning.option import Reason
     from loopwright.planning.plan import Plan
 
 _TAGS = {"measured": "green", "given": "", "assumed": "yellow"}
@@ -59,7 +60,7 @@ def _alternatives(rows: list[Compared]) -> None:
     own = [row for row in rows if row.group == row.option.stage]
     works = [row for row in own if not row.is_refused]
     works.sort(key=lambda row: (not row.is_chosen, row.cheapest is None))  # commitments after what the plan may take
-    kept = works[:_WORKING] + [row for row in own if row.is_refused][:_REFUSED]
+    kept = works[:_WORKING] + _of_each_kind([row for row in own if row.is_refused])
     if len(kept) < 2:
         return
     answers = any(row.option.latency is not None for row in kept)
@@ -79,11 +80,24 @@ def _alternatives(rows: list[Compared]) -> None:
         _say(f"{len(own) - len(kept)} more are in the reports: --markdown FILE, --html FILE.")
 
 
+def _main_reason(row: Compared) -> Reason:
+    return min(row.option.reasons, key=lambda one: one.limit.startswith("budget."))
+
+
+def _of_each_kind(refused: list[Compared]) -> list[Compared]:
+    """Return a few of the refused: the cheapest for each limit, then the cheapest of the rest."""
+    first: dict[str, Compared] = {}
+    for row in refused:
+        first.setdefault(_main_reason(row).limit, row)
+    rest = [row for row in refused if all(row is not one for one in first.values())]
+    return [*first.values(), *rest][:_REFUSED]
+
+
 def _result(row: Compared) -> str:
     """Return why it lost; of several broken limits the first that is about more than money."""
     if not row.is_refused or len(row.option.reasons) == 1:
         return row.result
-    first = min(row.option.reasons, key=lambda one: one.limit.startswith("budget."))
+    first = _main_reason(row)
     return f"{first.text} ({first.limit}); {len(row.option.reasons) - 1} more"
 
 
