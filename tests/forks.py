@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -20,22 +20,33 @@ import json, os, sys, traceback
 
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what a child prints is no answer
-for line in sys.stdin:
-    environ, arguments = json.loads(line)
+
+def forked(environ, arguments):
+    reading, writing = os.pipe()
     child = os.fork()
-    if not child:
-        code = 1
-        try:
-            os.environ.update(environ)
-            main(*arguments)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+    if child:
+        os.close(writing)
+        return child, reading
+    code = 1
+    try:
+        os.environ.update(environ)
+        os.write(writing, json.dumps(main(*arguments)).encode())
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+for line in sys.stdin:
+    children = [forked(*one) for one in json.loads(line)]
+    ended = []
+    for child, reading in children:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with os.fdopen(reading) as pipe:
+            ended.append([code, json.loads(pipe.read() or "null")])
+    print(json.dumps(ended), file=answers, flush=True)
 """
 
 
@@ -43,7 +54,7 @@ class Forks:
     """Run ``main(*arguments)`` in children of one process.
 
     Args:
-        code: Python that imports and defines ``main``; it starts no threads.
+        code: Python that imports and defines ``main``, and starts no threads. What ``main`` returns is short JSON.
     """
 
     def __init__(self, code: str) -> None:
@@ -53,11 +64,20 @@ class Forks:
 
     def run(self, *arguments: str | float | Path, environ: Mapping[str, str] | None = None) -> int:
         """Wait for a child, and return how it ended: its exit code, or the negative signal that killed it."""
-        plain = [one if isinstance(one, int | float | str) else str(one) for one in arguments]
+        return self._ended([[dict(environ or {}), arguments]])[0][0]
+
+    def together(self, *children: Sequence[object]) -> list[object]:
+        """Run children side by side, each with its arguments; all have to end well, and what they return comes back."""
+        ended = self._ended([[{}, arguments] for arguments in children])
+        assert [code for code, _ in ended] == [0] * len(children)
+        return [said for _, said in ended]
+
+    def _ended(self, children: object) -> list[tuple[int, object]]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps([dict(environ or {}), plain]), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
+        print(json.dumps(children, default=str), file=self._process.stdin, flush=True)
+        ended: list[tuple[int, object]] = json.loads(self._process.stdout.readline())
+        return ended
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.forks import Forks
 
 from loopwright.core.errors import FeatureError, UnknownNameError
 from loopwright.data.column import column
@@ -192,7 +191,7 @@ def test_targets():
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -214,14 +213,10 @@ from loopwright.features.split import fraction
 from loopwright.features.training_set import list_records
 from loopwright.features.training_spec import training_set_spec
 
-stores = open_stores(Settings.load(Path(sys.argv[1]), environ={}), clock=ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
-rows = Dataset("rows", push(), key="id", contract=[column("id", "int"), column("x", "float"), column("y", "float")])
-lake = Lake(stores)
-report = lake.push(rows, pa.table({"id": range(100), "x": np.arange(100.0), "y": np.arange(100.0)}))
 calls = []
 
 def die(stage):
-    if os.environ["STAGE"] == stage:
+    if stage == STAGE:
         os.kill(os.getpid(), signal.SIGKILL)
 
 def twice(x):
@@ -237,35 +232,38 @@ def dying_put(self, path):
     die("blob" if ".train." in path.name else "second blob")
     return done
 
-BlobStore.put_file = dying_put
-insert = stores.lineage.link
+def main(folder, stage):
+    global STAGE
+    STAGE = stage
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    stores = open_stores(Settings.load(Path(folder), environ={}), clock=clock)
+    rows = Dataset("rows", push(), key="id", contract=[column("id", "int"), column("x", "float"), column("y", "float")])
+    lake = Lake(stores)
+    lake.push(rows, pa.table({"id": range(100), "x": np.arange(100.0), "y": np.arange(100.0)}))
+    BlobStore.put_file = dying_put
+    insert = stores.lineage.link
 
-def dying_link(*arguments, **named):
-    die("fact")
-    insert(*arguments, **named)
+    def dying_link(*arguments, **named):
+        die("fact")
+        insert(*arguments, **named)
 
-object.__setattr__(stores.lineage, "link", dying_link)
-feature = on_demand(twice, rows.x, batch_rows=10)
-spec = training_set_spec("m", label=label(rows.y), features=[feature], holdout=fraction(0.3))
-record = TrainingSetBuilder(stores, lake).build(spec, {"rows": lake.snapshot("rows")}, datetime(2026, 1, 2, tzinfo=UTC))
-die("end")
-print(len(list_records(stores)), record.rows_train + record.rows_holdout, record.train_digest)
+    object.__setattr__(stores.lineage, "link", dying_link)
+    feature = on_demand(twice, rows.x, batch_rows=10)
+    spec = training_set_spec("m", label=label(rows.y), features=[feature], holdout=fraction(0.3))
+    builder = TrainingSetBuilder(stores, lake)
+    record = builder.build(spec, {"rows": lake.snapshot("rows")}, datetime(2026, 1, 2, tzinfo=UTC))
+    die("end")
+    return [len(list_records(stores)), record.rows_train + record.rows_holdout, record.train_digest]
 """
 
 
-def run_killed(folder, stage):
-    command = [sys.executable, "-c", KILLED, folder]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={"STAGE": stage})
-
-
 def test_killed_anywhere_the_next_build_is_whole(tmp_path):
-    for stage in ("transform", "blob", "fact"):
-        done = run_killed(tmp_path, stage)
-        assert done.returncode == -signal.SIGKILL, done.stderr
-    first = run_killed(tmp_path, "")
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.split()[:2] == ["1", "100"]
     other = tmp_path / "other"
     other.mkdir()
-    fresh = run_killed(other, "")
-    assert fresh.stdout == first.stdout
+    with Forks(KILLED) as forks:
+        for stage in ("transform", "blob", "fact"):
+            assert forks.run(tmp_path, stage) == -signal.SIGKILL
+        (first,) = forks.together((tmp_path, ""))
+        (fresh,) = forks.together((other, ""))
+    assert first[:2] == [1, 100]
+    assert fresh == first

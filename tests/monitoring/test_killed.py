@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
+import pytest
 import sqlalchemy as sa
+from tests.forks import Forks
 
 from loopwright.monitoring.drift_window import drift_windows
 from loopwright.monitoring.loss_state import loss_states
@@ -19,15 +18,13 @@ from loopwright.monitoring.system import system_buckets
 from loopwright.monitoring.watch import monitoring
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from loopwright.core.settings import Settings
 
 MODEL = "digits"
 
-# A monitor that dies at its n-th write: just before it, or just after it (argv: project, n, "before" or "after").
+# A monitor that dies at its n-th write: just before it, or just after it (arguments: project, n, "before" or "after").
 CHILD = """
-import os, signal, sys
+import os, signal
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,43 +39,42 @@ from loopwright.monitoring.reference import load_profiles
 from loopwright.monitoring.watch import monitoring
 from loopwright.monitoring.watched import WatchedModel
 
-clock = ManualClock(datetime(2026, 1, 1, 2, tzinfo=UTC))
-stores = open_stores(Settings.load(Path(sys.argv[1]), environ={}), clock=clock)
-left, when = int(sys.argv[2]), sys.argv[3]
+def main(project, left, when):
+    append, write = TableStore.append, Facts.write
 
-def die(moment):
-    global left
-    if moment == when:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def die(moment):
+        nonlocal left
+        if moment == when:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-append, write = TableStore.append, Facts.write
-
-def dying_append(self, *given, **named):
-    die("before")
-    version = append(self, *given, **named)
-    die("after")
-    return version
-
-@contextmanager
-def dying_write(self):
-    with write(self) as connection:
-        yield connection
+    def dying_append(self, *given, **named):
         die("before")
-    die("after")
+        version = append(self, *given, **named)
+        die("after")
+        return version
 
-TableStore.append, Facts.write = dying_append, dying_write
-watched = WatchedModel("digits", monitoring(drift="100 rows", errors=0.01), "digits/1", load_profiles(stores, "digits"))
-Monitor(stores, Lake(stores), channels=[]).tick(watched)
+    @contextmanager
+    def dying_write(self):
+        with write(self) as connection:
+            yield connection
+            die("before")
+        die("after")
+
+    clock = ManualClock(datetime(2026, 1, 1, 2, tzinfo=UTC))
+    stores = open_stores(Settings.load(Path(project), environ={}), clock=clock)
+    TableStore.append, Facts.write = dying_append, dying_write
+    profiles = load_profiles(stores, "digits")
+    watched = WatchedModel("digits", monitoring(drift="100 rows", errors=0.01), "digits/1", profiles)
+    Monitor(stores, Lake(stores), channels=[]).tick(watched)
 """
 
 
-def look(project: Path, number: int, when: str) -> int:
-    command = [sys.executable, "-c", CHILD, str(project), str(number), when]
-    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-    return done.returncode
+@pytest.fixture(scope="module")
+def forks():
+    with Forks(CHILD) as running:
+        yield running
 
 
 def facts_of(stores, table, *columns):
@@ -87,7 +83,7 @@ def facts_of(stores, table, *columns):
 
 
 def test_a_monitor_killed_at_every_write_ends_like_one_that_never_was(
-    stores, served, profile, watched, monitor, settings: Settings
+    stores, served, profile, watched, monitor, settings: Settings, forks: Forks
 ):
     ReferenceProfiles(stores).put(profile)
     ids = served.predict(130)
@@ -95,14 +91,20 @@ def test_a_monitor_killed_at_every_write_ends_like_one_that_never_was(
     for one in ids[:60]:
         record_outcome(stores, MODEL, one, answers[one])
     killed = 0
+
+    def look(number: int, when: str) -> bool:
+        ended = forks.run(settings.project, number, when)
+        assert ended in {0, -signal.SIGKILL}
+        return ended != 0
+
     for number, when in ((1, "before"), (2, "before"), (1, "after"), (3, "before")):
-        killed += look(settings.project, number, when) != 0
+        killed += look(number, when)
     ids += served.predict(130)
     answers |= served.answers
     for one in ids[60:250]:
         record_outcome(stores, MODEL, one, answers[one])
     for number, when in ((3, "after"), (2, "before"), (2, "after")):
-        killed += look(settings.project, number, when) != 0
+        killed += look(number, when)
     assert killed >= 6
     model = watched(monitoring(drift="100 rows", errors=0.01))
     monitor.tick(model)

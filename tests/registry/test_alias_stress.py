@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import subprocess
-import sys
 import textwrap
 
 from sklearn.linear_model import Ridge
+from tests.forks import Forks
 
 from loopwright.registry.alias import Aliases
 from loopwright.registry.registry import Registry
@@ -14,28 +13,27 @@ from loopwright.registry.registry import Registry
 PROCESSES = 16
 MOVES = 1000
 MOVER = textwrap.dedent("""
-    import random, sys
+    import random
     from pathlib import Path
     from loopwright.core.errors import AliasConflictError
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.registry.alias import Aliases
 
-    project, name, moves = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    aliases = Aliases(open_stores(Settings.load(Path(project), environ={})))
-    choose = random.Random(name)
-    done = conflicts = 0
-    points = aliases.current("eta", "challenger")
-    while done < moves:
-        try:
-            move = aliases.move("eta", "challenger", choose.randint(1, 3), expected=points, by=name)
-        except AliasConflictError:
-            conflicts += 1
-            points = aliases.current("eta", "challenger")
-        else:
-            done += 1
-            points = move.to_version
-    print(done, conflicts)
+    def main(project, name, moves):
+        aliases = Aliases(open_stores(Settings.load(Path(project), environ={})))
+        choose = random.Random(name)
+        done = 0
+        points = aliases.current("eta", "challenger")
+        while done < moves:
+            try:
+                move = aliases.move("eta", "challenger", choose.randint(1, 3), expected=points, by=name)
+            except AliasConflictError:
+                points = aliases.current("eta", "challenger")
+            else:
+                done += 1
+                points = move.to_version
+        return done
 """)
 
 
@@ -46,18 +44,9 @@ def test_sixteen_processes_move_one_alias_and_no_move_is_lost(stores, tmp_path, 
         registry.record(dataclasses.replace(first, run_id=f"run-{number}"), reason="packaged here")
     aliases = Aliases(stores)
     aliases.move("eta", "challenger", 1, expected=None, by="begin")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", MOVER, str(tmp_path), f"mover-{number}", str(MOVES)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(PROCESSES)
-    ]
-    said = [process.communicate() for process in processes]
-    assert [errors for _, errors in said if errors] == []
-    assert all(answer.startswith(f"{MOVES} ") for answer, _ in said)
+    with Forks(MOVER) as forks:
+        done = forks.together(*((tmp_path, f"mover-{number}", MOVES) for number in range(PROCESSES)))
+    assert done == [MOVES] * PROCESSES
     trail = aliases.history("eta", "challenger")
     assert [move.move for move in trail] == list(range(1, PROCESSES * MOVES + 2))
     assert all(a.to_version == b.from_version for a, b in itertools.pairwise(trail))

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import textwrap
 
 import cloudpickle
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
+from tests.forks import Forks
 
 from loopwright.core.errors import DeclarationError, RefusedError, StoreCorruptError, UnknownNameError
 from loopwright.core.ref import Ref
@@ -18,35 +17,35 @@ from loopwright.registry.compiled import CompiledForm
 from loopwright.registry.registry import Registry
 from loopwright.registry.version import ModelVersion
 
-REGISTER_AND_DIE = textwrap.dedent("""
-    import os, signal, sys
+CHILD = textwrap.dedent("""
+    import dataclasses, os, signal
     from pathlib import Path
     import cloudpickle
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.registry.registry import Registry
 
-    project, pickled, die_at = sys.argv[1:4]
+    def main(project, what, *given):
+        registry = Registry(open_stores(Settings.load(Path(project), environ={})))
+        if what == "record":
+            draft = registry.get("eta", 1)
+            return [
+                registry.record(dataclasses.replace(draft, run_id=run), reason="packaged here").version for run in given
+            ]
+        pickled, die_at = given
 
-    def stage(name):
-        if name == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        def stage(name):
+            if name == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    registry = Registry(open_stores(Settings.load(Path(project), environ={})))
-    registry.register(cloudpickle.loads(Path(pickled).read_bytes()), on_stage=stage)
+        registry.register(cloudpickle.loads(Path(pickled).read_bytes()), on_stage=stage)
 """)
-RECORD_MANY = textwrap.dedent("""
-    import dataclasses, sys
-    from pathlib import Path
-    from loopwright.core.settings import Settings
-    from loopwright.core.storage.stores import open_stores
-    from loopwright.registry.registry import Registry
 
-    registry = Registry(open_stores(Settings.load(Path(sys.argv[1]), environ={})))
-    draft = registry.get("eta", 1)
-    for run in sys.argv[2:]:
-        print(registry.record(dataclasses.replace(draft, run_id=run), reason="packaged here").version)
-""")
+
+@pytest.fixture(scope="module")
+def forks():
+    with Forks(CHILD) as running:
+        yield running
 
 
 def renamed(candidate, **changes):
@@ -83,12 +82,11 @@ def test_the_same_run_again_is_the_same_version(stores, runs):
 
 
 @pytest.mark.parametrize("stage", ["stored", "recorded"])
-def test_killed_inside_register_then_again_gives_one_version(tmp_path, runs, stage):
+def test_killed_inside_register_then_again_gives_one_version(tmp_path, runs, stage, forks):
     candidate = runs.candidate(Ridge())
     pickled = tmp_path / "candidate.pickle"
     pickled.write_bytes(cloudpickle.dumps(candidate))
-    command = [sys.executable, "-c", REGISTER_AND_DIE, str(tmp_path), str(pickled), stage]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert forks.run(tmp_path, "register", pickled, stage) == -signal.SIGKILL
     stores = open_stores(Settings.load(tmp_path, environ={}))
     registry = Registry(stores)
     assert len(registry.versions("eta")) == (1 if stage == "recorded" else 0)
@@ -99,20 +97,13 @@ def test_killed_inside_register_then_again_gives_one_version(tmp_path, runs, sta
     stores.close()
 
 
-def test_eight_processes_draw_numbers_without_gap_or_repeat(stores, tmp_path, runs):
+def test_eight_processes_draw_numbers_without_gap_or_repeat(stores, tmp_path, runs, forks):
     registry = Registry(stores)
     registry.register(runs.candidate(Ridge()))
     each = 25
     # Every run is recorded by two processes: it still becomes one version.
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RECORD_MANY, str(tmp_path), *(f"run-{worker // 2}-{n}" for n in range(each))],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for worker in range(8)
-    ]
-    numbers = [int(line) for process in processes for line in process.communicate()[0].split()]
+    children = [(tmp_path, "record", *(f"run-{worker // 2}-{number}" for number in range(each))) for worker in range(8)]
+    numbers = [number for drawn in forks.together(*children) for number in drawn]
     assert sorted(numbers) == sorted(2 * list(range(2, 4 * each + 2)))
     assert [v.version for v in registry.versions("eta")] == list(range(4 * each + 1, 0, -1))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from tests.forks import Forks
 
 from loopwright.core.errors import SettingsError, StoreBusyError, StoreCorruptError
 from loopwright.core.lineage import lineage_edges
@@ -30,27 +31,25 @@ def count(facts: Facts) -> int:
 
 
 WRITER = """
-import sys
 from datetime import UTC, datetime
 import sqlalchemy as sa
 from loopwright.core.lineage import lineage_edges
 from loopwright.core.storage.facts import Facts
-url, worker, writes = sys.argv[1], sys.argv[2], int(sys.argv[3])
-facts = Facts(url)
-for number in range(writes):
-    row = {"source": f"w:{worker}", "target": f"n:{number}", "relation": "r", "linked_at": datetime.now(UTC)}
-    with facts.write() as connection:
-        connection.execute(sa.insert(lineage_edges).values(row))
+
+def main(url, worker, writes):
+    facts = Facts(url)
+    for number in range(writes):
+        row = {"source": f"w:{worker}", "target": f"n:{number}", "relation": "r", "linked_at": datetime.now(UTC)}
+        with facts.write() as connection:
+            connection.execute(sa.insert(lineage_edges).values(row))
 """
 
 
 def test_sixteen_processes_write_a_thousand_times_each(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/loop.db"
     Facts(url).close()
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, url, str(worker), str(WRITES)]) for worker in range(PROCESSES)
-    ]
-    assert [worker.wait() for worker in workers] == [0] * PROCESSES
+    with Forks(WRITER) as forks:
+        forks.together(*((url, worker, WRITES) for worker in range(PROCESSES)))
     facts = Facts(url)
     assert count(facts) == PROCESSES * WRITES
     facts.close()
