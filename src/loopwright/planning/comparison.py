@@ -24,7 +24,7 @@ PARTS: tuple[tuple[str, tuple[Stage, ...]], ...] = (
 """The parts of a report and the stages that each is about; the fifth is what all of it comes to."""
 
 TOTAL_PART = "Total estimated cost"
-_TRIFLE_USD = 0.10
+_TRIFLE_USD = 1.0
 _SLOWER = 1.2
 _YEARS = {"commit_1y": "a year", "commit_3y": "three years"}
 
@@ -78,7 +78,8 @@ def compared(plan: Plan, stage: Stage) -> tuple[Compared, ...]:
             result,
         )
 
-    rows = [row(one) for one in _once(found.alternatives) if not _is_trifle(one, best)]
+    trifles = _trifles(found.alternatives)
+    rows = [row(one) for one in _once(found.alternatives) if one.settings.get("kind") not in trifles]
     return (row(found.chosen), *sorted(rows, key=_place_in_list))
 
 
@@ -96,10 +97,14 @@ def _once(options: tuple[Option, ...]) -> Iterator[Option]:
             yield one
 
 
-def _is_trifle(option: Option, best: dict[str, Option]) -> bool:
-    """Whether it is about a kind of data that costs next to nothing whichever way it is kept."""
-    kind = str(option.settings.get("kind", ""))
-    return option.stage == "storage" and kind in best and option.usd_per_month < _TRIFLE_USD
+def _trifles(options: tuple[Option, ...]) -> set[str]:
+    """Return the kinds of data that cost next to nothing whichever way they are kept."""
+    dearest: dict[str, float] = {}
+    for one in options:
+        kind = str(one.settings.get("kind", ""))
+        if kind and one.stage == "storage":
+            dearest[kind] = max(dearest.get(kind, 0.0), one.usd_per_month)
+    return {kind for kind, usd_per_month in dearest.items() if usd_per_month < _TRIFLE_USD}
 
 
 def _best_by_kind(options: tuple[Option, ...]) -> dict[str, Option]:

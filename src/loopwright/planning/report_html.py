@@ -16,7 +16,7 @@ from loopwright.planning.report_charts import (
     latency_curve,
     tornado,
 )
-from loopwright.planning.report_markdown import rows_left_out, rows_of_assumptions, rows_of_sources
+from loopwright.planning.report_markdown import rows_left_out, rows_of_assumptions, rows_of_sources, said_of_age
 from loopwright.planning.wording import number, seconds, share, unit_price, usd, words
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def report_html(plan: Plan) -> str:
         "stages": [(stage, plan.stages[stage].chosen) for stage in STAGES if stage in plan.stages],
         "places": [one for one in plan.ranking if one.stage == "total"],
         "sources": rows_of_sources(plan),
+        "said_of_age": said_of_age(plan),
         "cost_by_stage": _svg(cost_by_stage(plan), "stages"),
         "day": _svg(day_curve(plan), "day"),
         "latency": _svg(latency_curve(plan), "latency"),

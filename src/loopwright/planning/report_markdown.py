@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 from loopwright.planning.comparison import PARTS, TOTAL_PART, compared, late
 from loopwright.planning.cost import STAGES
+from loopwright.planning.prices.sanity import staleness
 from loopwright.planning.wording import number, seconds, share, unit_price, usd, words
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ def rows_of_sources(plan: Plan) -> list[tuple[str, str, str]]:
             (source, as_of or "no day", ", ".join(once[:4]) + (f" and {len(once) - 4} more" * (len(once) > 4)))
         )
     return sorted(found, key=lambda row: ("" if row[1] == "no day" else row[1], row[0]), reverse=True)
+
+
+def said_of_age(plan: Plan) -> str:
+    """Return a sentence about the plan's prices that were old when it was made; empty where none was."""
+    return staleness([one.as_of for one in plan.prices], date.fromisoformat(plan.created_at)) or ""
 
 
 def _summary(plan: Plan) -> Iterator[str]:
@@ -252,6 +259,9 @@ def _total(plan: Plan) -> Iterator[str]:
         right=(0, 1, 3, 4),
     )
     yield from _section("Prices", ["source", "as of", "of"], rows_of_sources(plan))
+    old = said_of_age(plan)
+    if old:
+        yield old
 
 
 def _saved(verdict: str, value: float) -> str:

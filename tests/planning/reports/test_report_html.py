@@ -77,6 +77,7 @@ def test_the_page_says_what_the_plan_says(small_plan: Plan) -> None:
         "measured",
         "azure westus",
         "another list",
+        "1 of 2 prices are older than a year",
     ):
         assert said in text
 

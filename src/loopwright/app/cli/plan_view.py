@@ -77,7 +77,7 @@ def _alternatives(rows: list[Compared]) -> None:
     _blank()
     console.print(table(f"Ways for {stage}", ["option", "place", *figures, "result"], shown, right=figures))
     if len(kept) < len(own):
-        _say(f"{len(own) - len(kept)} more are in the reports: --markdown FILE, --html FILE.")
+        _say(f"All {len(own)} are in the reports: --markdown FILE, --html FILE.")
 
 
 def _main_reason(row: Compared) -> Reason:
