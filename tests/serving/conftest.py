@@ -93,9 +93,9 @@ class RunningServer:
         self.wait_for(state.exists)
         self.port = json.loads(state.read_text())["port"]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
 
-    def wait_for(self, condition, seconds: float = 20.0) -> None:
+    def wait_for(self, condition, seconds: float = 120.0) -> None:  # only a server that hangs takes so long
         ends = time.monotonic() + seconds
         while not condition():
             if self.process.poll() is not None:

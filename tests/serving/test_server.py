@@ -185,7 +185,7 @@ def test_versions_are_swapped_under_load_without_a_failed_request(start_server, 
     answered = [0]
 
     def ask(worker: int) -> None:
-        with httpx.Client(base_url=server.url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
             number = 0
             while not stop.is_set():
                 number += 1
@@ -222,7 +222,7 @@ def test_acknowledged_predictions_survive_a_kill_exactly_once(start_server, tmp_
         server = start_server()
 
         def ask(server=server) -> None:
-            with httpx.Client(base_url=server.url, timeout=20, trust_env=False) as client:
+            with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
                 try:
                     while True:
                         answer = client.post("/predict/nonce", json={"rows": [{"x": 1}, {"x": 2}]})
@@ -251,7 +251,7 @@ def test_sigterm_finishes_what_is_in_flight(start_server, set_target, tmp_path):
     answers = []
     slow = threading.Thread(target=lambda: answers.append(server.predict(5600)))  # computes for 600 ms
     slow.start()
-    with httpx.Client(base_url=server.url, timeout=20, trust_env=False) as other:
+    with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as other:
         server.wait_for(lambda: metric(other.get("/metrics").text, "loopwright_inflight") == 1)
         server.process.send_signal(signal.SIGTERM)
         server.wait_for(lambda: other.get("/readyz").status_code == 503)

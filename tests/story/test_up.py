@@ -71,7 +71,7 @@ class Up:
         state = server_state(self.home)
         if state is None:
             return None
-        door = http.client.HTTPConnection("127.0.0.1", int(str(state["port"])), timeout=10)
+        door = http.client.HTTPConnection("127.0.0.1", int(str(state["port"])), timeout=120)
         try:
             door.request("GET", "/readyz")
             return f"http://127.0.0.1:{state['port']}" if door.getresponse().status == 200 else None
@@ -111,7 +111,7 @@ class Traffic:
             if url is None:
                 select.select([], [], [], 0.01)
                 continue
-            with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+            with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
                 try:
                     while not self._stop.is_set():
                         answer = client.post("/predict/price", json={"rows": [{"weight_kg": 3}, {"weight_kg": 7}]})

@@ -227,7 +227,7 @@ def test_all_partitions_are_read_and_new_ones_too(cluster: MockKafka, tmp_path: 
     found = stored(lake, "x", "_source", "_source_row")
     assert found == [(10 * number + n, stream.label(number), n) for number in range(3) for n in range(3)]
     member = Consumer({"bootstrap.servers": cluster.servers, "group.id": "watched", "log_level": 0})
-    places = member.committed([TopicPartition(stream.name, number) for number in range(3)], timeout=10)
+    places = member.committed([TopicPartition(stream.name, number) for number in range(3)], timeout=60)
     member.close()
     assert [one.offset for one in places] == [3, 3, 3]
     stores.close()
