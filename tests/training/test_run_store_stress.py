@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.forks import Forks
 
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
@@ -12,28 +12,28 @@ from loopwright.training.run_store import RunStore
 
 PROCESSES, WRITES = 16, 1000
 WRITER = """
-import sys
 from pathlib import Path
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
 from loopwright.training.run import RunStart
 from loopwright.training.run_store import RunStore
-stores = open_stores(Settings.load(Path(sys.argv[1]), environ={}))
-runs = RunStore(stores)
-run = runs.create(RunStart(model=f"m{sys.argv[2]}"))
-for step in range(int(sys.argv[3]) - 2):
-    runs.log_metric(run, "loss", float(step), step=step)
-runs.finish(run, "finished")
-stores.close()
+
+def main(project, number, writes):
+    stores = open_stores(Settings.load(Path(project), environ={}))
+    runs = RunStore(stores)
+    run = runs.create(RunStart(model=f"m{number}"))
+    for step in range(writes - 2):
+        runs.log_metric(run, "loss", float(step), step=step)
+    runs.finish(run, "finished")
+    stores.close()
 """
 
 
 def test_sixteen_processes_write_a_thousand_times_each(tmp_path: Path) -> None:
     settings = Settings.load(tmp_path, environ={})
     open_stores(settings).close()
-    command = [sys.executable, "-c", WRITER, str(tmp_path)]
-    writers = [subprocess.Popen([*command, str(number), str(WRITES)]) for number in range(PROCESSES)]
-    assert [writer.wait() for writer in writers] == [0] * PROCESSES
+    with Forks(WRITER) as forks:
+        forks.together(*((tmp_path, number, WRITES) for number in range(PROCESSES)))
     stores = open_stores(settings)
     runs = RunStore(stores)
     found = runs.list(limit=100)

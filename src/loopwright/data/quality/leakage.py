@@ -103,7 +103,7 @@ def find_leaks(
     Raises:
         UnknownNameError: If the table lacks a column that is named.
 
-    >>> table = pa.table({"a": list(range(100)), "b": [7 * n % 31 for n in range(100)]})
+    >>> table = pa.table({"a": [37 * n % 101 for n in range(200)], "b": [59 * n % 97 for n in range(200)]})
     >>> table = table.append_column("total", pc.add(table["a"], table["b"]))
     >>> [leak.features for leak in find_leaks(table, "total", ["a", "b"])]
     [('a', 'b')]
