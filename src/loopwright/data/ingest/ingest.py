@@ -33,6 +33,7 @@ from loopwright.data.column import SYSTEM_COLUMNS
 from loopwright.data.ingest.batch_counts import count_batches
 from loopwright.data.ingest.judging import Judging, refused_rows
 from loopwright.data.ingest.records import datasets, ingests, source_marks, source_units
+from loopwright.data.ingest.settling import looks_at_others
 from loopwright.data.ingest.stage import Stage, with_system_columns
 from loopwright.data.sources.plan import Known
 from loopwright.data.versions.history import History, latest_rows
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from loopwright.data.versions.snapshot import Snapshot
 
 _SMALL_BYTES = 8 << 20
-_SMALL_ROWS = 2_000_000  # of the dataset, against which keys are compared
+_SMALL_ROWS = 2_000_000  # of the dataset, where they are read
 _ENGINE_BYTES = 640 << 20  # beyond which a large ingest spills into the stage
 
 
@@ -132,7 +133,8 @@ class Ingest:
     def _engine(self, plan: Plan, before: Snapshot | None) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Return the engine that stays open for a small ingest, and one that spills into the stage for others."""
         size = sum(unit.size_bytes for unit in plan.units)
-        if size <= _SMALL_BYTES and (before is None or before.rows <= _SMALL_ROWS):
+        reads_stored = before is not None and (before.latest_by or looks_at_others(self._dataset.contract))
+        if size <= _SMALL_BYTES and not (before and reads_stored and before.rows > _SMALL_ROWS):
             return borrowed()
         return connect(temp_folder=self.stage.folder / "spill", memory_limit_bytes=_ENGINE_BYTES)
 
