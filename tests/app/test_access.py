@@ -103,3 +103,18 @@ def test_a_wrong_condition_is_one_message(ask: Callable) -> None:
     code, _, error = ask("data", "rows", "visits", "--columns", "wart")
     assert code == 2
     assert "where" not in error
+
+
+def test_a_dataset_without_its_source_keeps_no_other_from_being_filled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f'loop.dataset("{name}", source=lw.sql("sqlite:///{name}.db", table="t"))' for name in ("one", "two")]
+    lines.append('loop.dataset("visits", source=lw.files("*.csv"))')
+    (tmp_path / "loop.py").write_text("\n".join(["import loopwright as lw", 'loop = lw.Loop("clinic")', *lines]))
+    (tmp_path / "visits.csv").write_text("patient,ward\nann,north\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "ingest", "--project", str(tmp_path)])
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "visits: 1 rows in" in said.out
+    assert "2 datasets got nothing.\n  one: " in said.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -17,8 +17,13 @@ from loopwright.app.cli.data_versions import app as versions
 from loopwright.app.cli.project import opened
 from loopwright.app.cli.quarantine import app as quarantine
 from loopwright.core.durations import format_duration
-from loopwright.core.errors import UnknownNameError
+from loopwright.core.errors import LoopwrightError, SourceError, UnknownNameError
 from loopwright.loop.project import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loopwright.data.versions.snapshot import IngestReport
 
 app = typer.Typer(no_args_is_help=True)
 _NAME = typer.Argument(help="The dataset.")
@@ -70,10 +75,25 @@ def ingest(
     """Bring in what is new at the source of one dataset, or of all."""
     with opened(project) as (loop, workspace):
         names = list(loop.datasets) if name is None else [_known(loop, name)]
-        reports = [workspace.data.ingest(loop.datasets[each]) for each in names]
+        reports: list[IngestReport] = []
+        failed: dict[str, LoopwrightError] = {}
+        for each in names:  # a source that is down keeps no other dataset from being filled
+            try:
+                reports.append(workspace.data.ingest(loop.datasets[each]))
+            except LoopwrightError as error:
+                failed[each] = error
     if as_json:
         print_json(reports)
-        return
+    else:
+        _print_reports(reports)
+    if len(failed) == 1:
+        raise next(iter(failed.values()))
+    if failed:
+        said = "\n".join(f"  {each}: {error.message}" for each, error in failed.items())
+        raise SourceError(f"{len(failed)} datasets got nothing.\n{said}", hint="What the others had is in.")
+
+
+def _print_reports(reports: Sequence[IngestReport]) -> None:
     for report in reports:
         console.print(
             f"[bold]{report.dataset}[/]: {report.rows_accepted:,} rows in, {report.rows_quarantined:,} to the "
