@@ -1,9 +1,4 @@
-"""A process that turns a project's loop and kills itself on the way.
-
-Run as ``python killed_turn.py PROJECT event N`` (SIGKILL at the N-th event of a step that this process runs itself) or
-``python killed_turn.py PROJECT call N`` (at the N-th call of a function of the package inside the turn). With N = 0 it
-lives, and prints how many events and calls there were.
-"""
+"""A child that turns a project's loop and kills itself on the way: see ``main``."""
 
 from __future__ import annotations
 
@@ -43,17 +38,12 @@ class Killer:
             self.count("call")
 
 
-def main() -> None:
-    project, kind, limit = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def main(project: str, kind: str, limit: int) -> None:
+    """SIGKILL at an ``event`` of a step that this process runs, or a ``call`` inside the turn; never with a limit of 0."""
     killer = Killer(kind, limit)
-    with Workspace.open(project) as workspace:
-        loop = load_loop(project)
+    with Workspace.open(Path(project)) as workspace:
+        loop = load_loop(Path(project))
         threading.setprofile(killer.profile)
         sys.setprofile(killer.profile)
-        outcome = run_turn(loop, workspace, listener=killer.listen)
+        run_turn(loop, workspace, listener=killer.listen)
         sys.setprofile(None)
-    print(outcome.turn.id, killer.counts["event"], killer.counts["call"], outcome.trained)
-
-
-if __name__ == "__main__":
-    main()

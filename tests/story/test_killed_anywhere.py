@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.forks import Forks
 
 from loopwright.loop.turn_log import TurnLog
 from loopwright.workspace import Workspace
 
-TURNER = Path(__file__).parent / "killed_turn.py"
 STEPS = ("ingest parcels", "online zone_mean", "training set price", "train price", "register price", "evaluate price")
 MOST_ATTEMPTS = 40
 
 
-def turn(project: Path, kind: str, limit: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(TURNER), str(project), kind, str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks("from tests.story.killed_turn import main\n") as running:
+        yield running
+
+
+@pytest.fixture
+def turn(forks: Forks, project: Path) -> Callable[[str, int], int]:
+    def run(kind: str, limit: int) -> int:
+        ended = forks.run(project, kind, limit)
+        assert ended in (0, -signal.SIGKILL)
+        return ended
+
+    return run
 
 
 def assert_everything_once(project: Path) -> None:
@@ -47,26 +55,26 @@ def assert_everything_once(project: Path) -> None:
         assert workspace.registry.load(version).predict is not None
 
 
-def test_killed_at_every_boundary(project: Path) -> None:
+def test_killed_at_every_boundary(project: Path, turn: Callable[[str, int], int]) -> None:
     """Each attempt dies right after the first step it runs has begun, the next one right after one has finished."""
     for attempt in range(MOST_ATTEMPTS):
-        if turn(project, "event", 1 + attempt % 2).returncode == 0:
+        if turn("event", 1 + attempt % 2) == 0:
             break
     assert attempt >= 2 * len(STEPS)
     assert_everything_once(project)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_killed_inside(project: Path, seed: int) -> None:
+def test_killed_inside(project: Path, turn: Callable[[str, int], int], seed: int) -> None:
     """Attempts die at random calls, from a few to thousands into what is left to do."""
     chance = random.Random(seed)
     deaths = 0
     for _ in range(MOST_ATTEMPTS):
-        if turn(project, "call", round(10 ** chance.uniform(1, 4.2))).returncode == 0:
+        if turn("call", round(10 ** chance.uniform(1, 4.2))) == 0:
             break
         deaths += 1
         if deaths == 8:
-            assert turn(project, "call", 0).returncode == 0
+            assert turn("call", 0) == 0
             break
     assert deaths > 0
     assert_everything_once(project)
