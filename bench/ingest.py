@@ -178,7 +178,8 @@ PARTS: dict[str, Callable[[Path], dict[str, float]]] = {
 def child(part: str, project: Path) -> dict[str, float]:
     """Measure a part in a process of its own."""
     command = [sys.executable, __file__, "--part", part, "--project", str(project)]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(f"{part}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()), file=sys.stderr, flush=True)
     return found
 
 

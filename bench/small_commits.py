@@ -125,7 +125,8 @@ def main() -> None:
     for part in [chosen.only] if chosen.only else PARTS:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, __file__, "--only", part, "--commits", str(chosen.commits), "--project", folder]
-            found[part] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found[part] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            print(f"{part}: {found[part]}", file=sys.stderr, flush=True)
     if chosen.json:
         print(json.dumps(found, indent=2))
         return
