@@ -39,7 +39,7 @@ class Killer:
 
 
 def main(project: str, kind: str, limit: int) -> None:
-    """SIGKILL at an ``event`` of a step that this process runs, or a ``call`` inside the turn; never with a limit of 0."""
+    """SIGKILL at the n-th ``event`` of a step that this process runs, or ``call`` inside the turn; with 0, never."""
     killer = Killer(kind, limit)
     with Workspace.open(Path(project)) as workspace:
         loop = load_loop(Path(project))
