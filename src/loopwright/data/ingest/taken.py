@@ -34,8 +34,8 @@ def name_owners(
         listed = ", ".join(map(quote_name, names))
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE refused AS SELECT {POSITION}, {listed} FROM staged SEMI JOIN "
-            f"(SELECT position AS __at FROM dropped WHERE kind = 'bad' AND label = {quote_text(label)} AND field = {quote_text(field)}) "
-            f"ON __at = {POSITION}"
+            f"(SELECT position AS __at FROM dropped WHERE kind = 'bad' AND label = {quote_text(label)} "
+            f"AND field = {quote_text(field)}) ON __at = {POSITION}"
         )
         same = f"SEMI JOIN refused USING ({listed}) GROUP BY {listed}"
         first = f"first({_said('')} ORDER BY {POSITION})"
