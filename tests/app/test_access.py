@@ -95,6 +95,39 @@ def test_only_an_admin_makes_and_ends_tokens(ask: Callable) -> None:
     assert [(one["name"], one["revoked_at"] is None) for one in json.loads(out)] == [("ada", True), ("dash", False)]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "ingest"),
+        ("data", "tag", "visits@latest", "kept"),
+        ("data", "hold", "case", "dataset:visits", "--reason", "a law suit"),
+        ("data", "quarantine", "replay", "visits"),
+        ("gc",),
+        ("run",),
+    ],
+    ids=" ".join,
+)
+def test_a_viewer_changes_nothing(ask: Callable, words: tuple[str, ...]) -> None:
+    admin = _token(ask, "ada", "admin")
+    viewer = _token(ask, "dash", "viewer", admin)
+    code, _, error = ask(*words, token=viewer)
+    assert code == 3, error
+    assert "dash is viewer, and" in error
+    assert "needs operator" in error
+
+
+def test_an_export_counts_as_all_its_rows(ask: Callable, tmp_path: Path) -> None:
+    assert ask("data", "export", "visits@latest", str(tmp_path / "out.parquet"))[0] == 0
+    reads = json.loads(ask("access", "audit", "--json")[1])
+    assert [(read["rows"], read["purpose"]) for read in reads] == [(2, "data export visits@1")]
+
+
+def test_an_inferred_contract_keeps_what_is_sensitive(ask: Callable) -> None:
+    _, out, _ = ask("data", "infer", "visits")
+    assert "sensitive='hash'" in out.replace('"', "'")
+    assert "sensitive='restrict'" in out.replace('"', "'")
+
+
 def test_a_wrong_condition_is_one_message(ask: Callable) -> None:
     code, _, error = ask("data", "rows", "visits", "--where", "wart = 'south'")
     assert code == 2

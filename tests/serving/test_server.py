@@ -14,6 +14,8 @@ from loopwright.core.clock import SystemClock
 from loopwright.core.errors import SettingsError
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
+from loopwright.data.dataset import Dataset
+from loopwright.data.sources.push import push
 from loopwright.serving.compactor import PredictionTable
 from loopwright.serving.deploy import OnlineDeployment
 from loopwright.serving.server import ServerPlan
@@ -303,5 +305,6 @@ def test_another_address_than_loopback_needs_a_token():
         ServerPlan(models={"m": OnlineDeployment()}, host="0.0.0.0")  # noqa: S104
     ServerPlan(models={"m": OnlineDeployment()}, host="0.0.0.0", tokens=("t",))  # noqa: S104
     ServerPlan(models={"m": OnlineDeployment()}, host="::1")
-    with pytest.raises(SettingsError, match="at least one model"):
+    with pytest.raises(SettingsError, match="a model to serve, or a dataset"):
         ServerPlan(models={})
+    ServerPlan(models={}, datasets=(Dataset("clicks", push()),))  # rows may be pushed before there is a model

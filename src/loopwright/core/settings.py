@@ -198,10 +198,6 @@ def _unusable(name: str, value: object, rule: str) -> SettingsError:
     )
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 def _anchored(url: str, project: Path) -> str:
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))

@@ -31,7 +31,13 @@ class Disclosure:
         self._principal = principal
 
     def rows(
-        self, dataset: str, rows: Sequence[Mapping[str, object]], restricted: Sequence[str], *, purpose: str
+        self,
+        dataset: str,
+        rows: Sequence[Mapping[str, object]],
+        restricted: Sequence[str],
+        *,
+        purpose: str,
+        count: int | None = None,
     ) -> list[dict[str, object]]:
         """Return rows as this person may see them.
 
@@ -40,8 +46,9 @@ class Disclosure:
             rows: The rows.
             restricted: The columns that only some may see.
             purpose: What the rows are for, as the record will say.
+            count: How many rows leave, where ``rows`` is only a sample of them.
         """
-        if self._may_see(dataset, [set(row) for row in rows], restricted, purpose=purpose):
+        if self._may_see(dataset, [set(row) for row in rows], restricted, purpose=purpose, count=count):
             return [dict(row) for row in rows]
         return [{name: HIDDEN if name in restricted else value for name, value in row.items()} for row in rows]
 
@@ -54,14 +61,22 @@ class Disclosure:
             return list(entries)
         return [self._hide(one, restricted) for one in entries]
 
-    def _may_see(self, dataset: str, named: Sequence[set[str]], restricted: Sequence[str], *, purpose: str) -> bool:
+    def _may_see(
+        self,
+        dataset: str,
+        named: Sequence[set[str]],
+        restricted: Sequence[str],
+        *,
+        purpose: str,
+        count: int | None = None,
+    ) -> bool:
         there = [name for name in restricted if any(name in names for names in named)]
         if not there:
             return True
         if not self._principal.may("operator"):
             return False
-        count = sum(1 for names in named if not names.isdisjoint(there))
-        self._access.note_read(self._principal, dataset=dataset, columns=there, rows=count, purpose=purpose)
+        left = sum(1 for names in named if not names.isdisjoint(there)) if count is None else count
+        self._access.note_read(self._principal, dataset=dataset, columns=there, rows=left, purpose=purpose)
         return True
 
     @staticmethod

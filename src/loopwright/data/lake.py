@@ -153,14 +153,6 @@ class Lake:
         folder = self._stores.local / "ingest" / dataset.name
         return reader_of(dataset.source).has_new(dataset.source, self._reading(dataset, folder))
 
-    def source_state(self, dataset: Dataset) -> dict[str, object]:
-        """Return the source's description as plain JSON.
-
-        With :func:`loopwright.data.sources.listing.state_digest` a caller can tell later, without importing
-        the project, whether there is anything new.
-        """
-        return dataset.source.describe()
-
     def names(self) -> list[str]:
         """Return the datasets that have a snapshot."""
         return [name for name in self._history.names() if self._history.latest(name) is not None]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import quote_name
+from loopwright.data.contract import Contract
 from loopwright.data.quality.opened import open_file
 from loopwright.data.words import PAYLOAD_TYPES, SYSTEM_COLUMNS
 
@@ -30,6 +31,7 @@ class Rows:
         key: The columns that identify a row.
         event_time: When a row's event happened.
         broken: Rows of a file that could not be taken apart, and are not among them.
+        contract: What is declared of them; empty for a file.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Rows:
     key: tuple[str, ...] = ()
     event_time: str | None = None
     broken: int = 0
+    contract: Contract = field(default_factory=Contract)
 
     @property
     def entity(self) -> tuple[str, ...]:
@@ -58,6 +61,7 @@ def snapshot_rows(con: duckdb.DuckDBPyConnection, lake: Lake, dataset: Dataset, 
         tuple(dict.fromkeys([*payloads, *dataset.contract.restricted()])),
         dataset.key,
         dataset.event_time,
+        contract=dataset.contract,
     )
 
 

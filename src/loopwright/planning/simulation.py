@@ -16,7 +16,7 @@ import numpy as np
 from loopwright.core.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -71,22 +71,6 @@ class Simulated:
 def poisson_arrivals(rate: float, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the moments of a Poisson stream, in seconds."""
     return np.cumsum(rng.exponential(1 / rate, count))
-
-
-def varying_arrivals(
-    rate: Callable[[NDArray[np.float64]], NDArray[np.float64]], highest: float, seconds: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return the moments of a Poisson stream whose rate varies, by thinning (P. A. W. Lewis, G. S. Shedler, 1979).
-
-    Args:
-        rate: The rate at given moments, per second, nowhere above ``highest``.
-        highest: The rate of the stream that is thinned.
-        seconds: For how long.
-        rng: The randomness.
-    """
-    count = int(rng.poisson(highest * seconds))
-    moments = np.sort(rng.uniform(0, seconds, count))
-    return moments[rng.uniform(0, highest, count) < rate(moments)]
 
 
 def lognormal(mean_s: float, cv2: float, count: int, rng: np.random.Generator) -> NDArray[np.float64]:

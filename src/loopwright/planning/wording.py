@@ -13,13 +13,6 @@ PURCHASES = {
     "commit_1y": "committed for a year",
     "commit_3y": "committed for three years",
 }
-PACKAGINGS = {
-    "vm": "one machine",
-    "vm_group": "group of machines",
-    "kubernetes": "Kubernetes",
-    "serverless": "serverless",
-    "local": "your own machine",
-}
 
 
 def usd(value: float) -> str:

@@ -97,8 +97,11 @@ class ServerPlan:
     shadow_queue: int = 256
 
     def __post_init__(self) -> None:
-        if not self.models:
-            raise SettingsError("A server needs at least one model to serve.", hint="Declare one with loop.deploy(…).")
+        if not self.models and not self.datasets:
+            raise SettingsError(
+                "A server needs a model to serve, or a dataset to push to.",
+                hint="Declare one with loop.deploy(…) or source=lw.push().",
+            )
         if not is_loopback(self.host) and not (self.tokens or self.has_access_control):
             raise SettingsError(
                 f"Binding to {self.host} opens the server to other machines, and no token is set.",

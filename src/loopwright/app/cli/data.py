@@ -14,7 +14,7 @@ from loopwright.app.cli.data_import import import_contract
 from loopwright.app.cli.data_quality import infer_contract, leakage, profile
 from loopwright.app.cli.data_rows import show_rows
 from loopwright.app.cli.data_versions import app as versions
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.app.cli.quarantine import app as quarantine
 from loopwright.core.durations import format_duration
 from loopwright.core.errors import LoopwrightError, SourceError, UnknownNameError
@@ -74,6 +74,7 @@ def ingest(
 ) -> None:
     """Bring in what is new at the source of one dataset, or of all."""
     with opened(project) as (loop, workspace):
+        require_operator(workspace, "ingesting")
         names = list(loop.datasets) if name is None else [_known(loop, name)]
         reports: list[IngestReport] = []
         failed: dict[str, LoopwrightError] = {}

@@ -45,7 +45,7 @@ def infer_contract(
 ) -> None:
     """Write a contract from data, in Python, to be read and edited."""
     with _opened(data, project) as (con, found):
-        inferred = infer(con, found.relation, rows=rows, payloads=found.withheld)
+        inferred = infer(con, found.relation, rows=rows, payloads=found.withheld).keeping(found.contract)
     if as_json:
         print_json(
             {

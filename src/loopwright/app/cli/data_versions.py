@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.core.access import require
 from loopwright.core.durations import format_duration, parse_duration
 from loopwright.core.errors import RefusedError, UnknownNameError, UsageError
@@ -59,6 +59,7 @@ def tag(
             columns = ["tag", "version", "immutable", "since", "by", "reason"]
             console.print(table(f"Tags of {dataset}", columns, rows, right=["version"]))
             return
+        require_operator(workspace, "changing tags")
         if remove:
             lake.tags.remove(dataset, name, by=by, reason=reason)
         else:
@@ -136,6 +137,8 @@ def hold(
     """Keep something from being collected or erased, for a law suit or an experiment; list or end holds."""
     with opened(project) as (_, workspace):
         holds = workspace.data.holds
+        if name is not None:
+            require_operator(workspace, "changing holds")
         if name is not None and release:
             holds.release(name, by=getpass.getuser(), subject=None if what is None else _ref(what))
         elif name is not None:
@@ -203,6 +206,7 @@ def restore(
     """Bring back what a garbage collection took, byte for byte, until its time is over; or list the trash."""
     with opened(project) as (_, workspace):
         if collection is not None:
+            require_operator(workspace, "restoring")
             restore_collection(workspace, collection)
         found = trashed(workspace)
     if as_json:
@@ -323,7 +327,8 @@ def _require_disclosure(loop: Loop, workspace: Workspace, snapshot: Snapshot) ->
     name = snapshot.dataset
     restricted = loop.datasets[name].contract.restricted() if name in loop.datasets else []
     probe = dict.fromkeys(restricted, "value")
-    shown = workspace.disclosure.rows(name, [dict(probe)], restricted, purpose=f"data export {snapshot.ref.id}")
+    purpose = f"data export {snapshot.ref.id}"
+    shown = workspace.disclosure.rows(name, [dict(probe)], restricted, purpose=purpose, count=snapshot.rows)
     if restricted and shown[0] != probe:
         raise RefusedError(
             f"'{name}' has columns that this role may not take out: {', '.join(restricted)}.",

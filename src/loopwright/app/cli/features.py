@@ -12,10 +12,11 @@ from rich.tree import Tree
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.features_get import get_values
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.core.durations import format_duration
 from loopwright.core.errors import RefusedError, UnknownNameError, UsageError
 from loopwright.features.backfill import read_moment
+from loopwright.features.materialize import view_key
 from loopwright.loop.check_views import check_views
 from loopwright.loop.live_views import labels_of, live_views
 
@@ -146,6 +147,7 @@ def materialize(
     if until is not None and since is None:
         raise UsageError("--to without --from says no range.", hint="Give both, or neither to fill the online store.")
     with opened(project) as (loop, workspace):
+        require_operator(workspace, "filling views")
         check_views(loop)
         labels = labels_of(loop)
         if since is not None:
@@ -166,6 +168,7 @@ def materialize(
         wanted = [live.view for live in live_views(loop, workspace)] if name is None else _views(loop, name)
         wanted = wanted or _views(loop, None)
         reports = [workspace.features.materialize(view, _snapshots(workspace, view), labels=labels) for view in wanted]
+        left = [] if name is not None else sorted(set(loop.views) - {view.name for view in wanted})
     if as_json:
         print_json(reports)
         return
@@ -176,6 +179,8 @@ def materialize(
             f"[bold]{escape(report.view)}[/]: {report.rows_written:,} entities written, {report.rows_known:,} known; "
             f"{what}"
         )
+    if left:
+        console.print(f"Left alone, as no model that is live asks for them: {', '.join(left)}. Name one to fill it.")
 
 
 @app.command()
@@ -188,6 +193,8 @@ def parity(
     """Compare online values with the offline join, value by value; ends with 3 where they differ."""
     with opened(project) as (loop, workspace):
         views = _views(loop, name)
+        if name is None:  # a view that nothing online asks for was never filled, and has nothing to compare
+            views = [view for view in views if workspace.features.online.mark(view_key(view)) is not None]
         reports = [
             workspace.features.parity(view, _snapshots(workspace, view), labels=labels_of(loop), sample=sample)
             for view in views

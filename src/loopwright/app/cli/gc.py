@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.core.durations import format_duration, parse_duration
 from loopwright.core.sizes import format_size
 from loopwright.loop.collect import Collection, Collector
@@ -36,6 +36,8 @@ def command(
     age = None if keep is None else parse_duration(keep)
     window = None if restore is None else parse_duration(restore)
     with opened(project) as (_, workspace):
+        if not dry_run:
+            require_operator(workspace, "collecting")
         collector = Collector(workspace, age, window)
         collection = collector.look() if dry_run else collector.collect()
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.core.errors import UnknownNameError
 from loopwright.monitoring.incident import Incident, Incidents
 from loopwright.monitoring.signal import Signals
@@ -76,6 +76,7 @@ def acknowledge(
 ) -> None:
     """Take an incident: it is not repeated while it lasts."""
     with opened(project) as (_, workspace):
+        require_operator(workspace, "acknowledging")
         record = Incidents(workspace.stores).acknowledge(incident, by=getpass.getuser())
     console.print(f"{record.check} on {record.model}: {record.state}")
 
@@ -88,6 +89,7 @@ def resolve(
 ) -> None:
     """End an incident by hand."""
     with opened(project) as (_, workspace):
+        require_operator(workspace, "resolving")
         record = Incidents(workspace.stores).resolve(incident, reason=reason)
     console.print(f"{record.check} on {record.model}: {record.state}")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from loopwright.app.cli.console import PROJECT_OPTION, console
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.core.errors import UnknownNameError
 from loopwright.loop.watching import watched_model
 
@@ -22,6 +22,7 @@ def command(
 ) -> None:
     """Report a business number, tied to the version that it is due to; monitoring compares it with its bounds."""
     with opened(project) as (loop, workspace):
+        require_operator(workspace, "reporting a number")
         if model not in loop.models:
             raise UnknownNameError("model", model, loop.models)
         watched = watched_model(workspace, loop.models[model])

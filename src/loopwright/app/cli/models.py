@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import known_model, opened
+from loopwright.app.cli.project import known_model, opened, require_operator
 from loopwright.core.errors import RefusedError
 from loopwright.loop.rebuild import rebuild
 from loopwright.registry.alias import CHAMPION, Override
@@ -135,6 +135,7 @@ def promote(
 ) -> None:
     """Make a version champion; without a passing verdict it takes an override, named and recorded."""
     with opened(project) as (_, workspace):
+        require_operator(workspace, "promoting")
         record = workspace.registry.get(version)
         release = workspace.releases.current(record.model)
         if release is not None and release.challenger == record.id and override is None:
@@ -164,6 +165,7 @@ def rollback(
 ) -> None:
     """Go back to the champion before; an open release is ended first."""
     with opened(project) as (_, workspace):
+        require_operator(workspace, "rolling back")
         release = Rollout(workspace.stores).roll_back(model, reason=reason)
         if release is not None:
             console.print(f"The release of {release.challenger} is ended; {release.champion} keeps answering.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from loopwright.core.access import require
 from loopwright.core.errors import UnknownNameError
 from loopwright.loop.loading import find_project, load_loop
 from loopwright.workspace import Workspace
@@ -25,6 +26,15 @@ def known_model(loop: Loop, name: str | None) -> str | None:
     if name is not None and name not in loop.models:
         raise UnknownNameError("model", name, loop.models)
     return name
+
+
+def require_operator(workspace: Workspace, action: str) -> None:
+    """Let pass who may change things.
+
+    Raises:
+        AccessDeniedError: If access control is on, and the token's role is a viewer's.
+    """
+    require(workspace.principal, "operator", action)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.core.access import require
 from loopwright.core.errors import UnknownNameError, UsageError
 from loopwright.data.quarantine.allowed import allowed
@@ -166,6 +166,7 @@ def replay(
     """Repair rows and put them through the contract again, as it is now; those that pass are in."""
     repair = Repair(check=check, column=column, source=source, where=where, changes=_changes(set_ or []), file=file)
     with opened(project) as (loop, workspace):
+        require_operator(workspace, "replaying")
         dataset = loop.datasets[_known(loop, name)]
         require(workspace.principal, "operator", f"replaying the quarantine of {name}")
         report = workspace.data.replay(dataset, repair, by=workspace.principal.name)

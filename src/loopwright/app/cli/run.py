@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.app.cli.turn_view import TurnView
 from loopwright.core.errors import GateRefusedError
 from loopwright.core.settings import Settings
@@ -30,6 +30,7 @@ def command(
     folder = find_project(project)
     before = project_digest(folder, Settings.load(folder))
     with opened(folder) as (loop, workspace):
+        require_operator(workspace, "turning the loop")
         view = TurnView(console)
         if not as_json:
             console.print(f"[bold]{loop.name}[/]: one turn")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
-from loopwright.app.cli.project import opened
+from loopwright.app.cli.project import opened, require_operator
 from loopwright.core.durations import format_duration
 from loopwright.loop.decisions import DecisionLog
 from loopwright.loop.turn_log import TurnLog
@@ -103,5 +103,6 @@ def decline(
 
 def _answer(project: Path, decision: str, *, approve: bool) -> None:
     with opened(project) as (_, workspace):
+        require_operator(workspace, "answering a proposal")
         record = DecisionLog(workspace.stores).answer(decision, approve=approve, by=getpass.getuser())
     console.print(f"{record.status}: {record.text}")

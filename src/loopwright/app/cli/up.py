@@ -10,6 +10,7 @@ import typer
 from loopwright.app.cli.console import PROJECT_OPTION, console
 from loopwright.core.clock import SystemClock
 from loopwright.core.settings import Settings
+from loopwright.data.sources.push import PushSource
 from loopwright.loop.daemon import Supervisor
 from loopwright.loop.loading import find_project, load_loop
 from loopwright.workspace import Workspace
@@ -25,10 +26,12 @@ def command(
     settings = Settings.load(folder)
     Workspace.open(folder).close()  # what keeps every process from starting is said once, here
     deployed = [name for name, model in loop.models.items() if model.online is not None]
-    roles = ("server", "controller") if deployed else ("controller",)
-    for name in deployed:
-        port = settings.serving_port or "PORT"  # a free one is taken; `loopwright status` names it
-        console.print(f"POST http://{settings.serving_host}:{port}/predict/{name}")
+    pushed = [name for name, dataset in loop.datasets.items() if isinstance(dataset.source, PushSource)]
+    paths = [f"/predict/{name}" for name in deployed] + [f"/ingest/{name}" for name in pushed]
+    roles = ("server", "controller") if paths else ("controller",)
+    port = settings.serving_port or "PORT"  # a free one is taken; `loopwright status` names it
+    for path in paths:
+        console.print(f"POST http://{settings.serving_host}:{port}{path}")
     console.print("Stop with Ctrl+C; what is in flight is finished first.")
     Supervisor(folder, SystemClock(), console.print, roles=roles, tick_s=tick).run()  # type: ignore[arg-type]
     console.print("Stopped. Nothing is lost; `loopwright up` goes on from here.")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import quote_name
@@ -65,6 +65,14 @@ class Inferred:
     notes: dict[str, str] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     event_times: tuple[str, ...] = ()
+
+    def keeping(self, declared: Contract) -> Inferred:
+        """Return it with sensitive columns as they are declared, so that pasting it protects them still."""
+        kept = {item.name: item for item in declared.columns if item.sensitive is not None}
+        columns = [kept.pop(item.name, item) for item in self.contract.columns]
+        protected = {item.name for item in declared.columns if item.sensitive is not None}
+        notes = {name: note for name, note in self.notes.items() if name not in protected}
+        return replace(self, contract=Contract((*columns, *kept.values()), self.contract.checks), notes=notes)
 
     def to_source(self, name: str, source: str) -> str:
         """Return the declaration of a dataset as Python.
@@ -215,6 +223,8 @@ def _room(numbers: Numbers) -> tuple[float, float]:
     first = dict(numbers.quantiles)[0.01]
     reaches_zero = low >= 0 and (numbers.zeros > 0 or first < 0.05 * width)
     lower = 0.0 if reaches_zero else _rounded(low - HEAD_ROOM * width, down=True)
+    if low >= 0:
+        lower = max(lower, 0.0)  # what was never negative is not expected to be
     return min(lower, low), max(_rounded(high + HEAD_ROOM * width, down=False), high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -74,7 +75,9 @@ def _of_column(one: ColumnProfile, profile: Profile) -> list[Finding]:
     elif one.is_constant and one.filled > 1:
         say("constant", f"{one.name} is {one.minimum} in every row that has a value.")
     elif one.nulls > MISSING_SHARE * one.rows:
-        say("missing", f"{one.name} is missing in {one.nulls / one.rows:.0%} of the rows.")
+        share = one.nulls / one.rows
+        shown = f"{share:.0%}" if share < 0.995 else f"{math.floor(1000 * share) / 10:g}%"  # never all for almost all
+        say("missing", f"{one.name} is missing in {shown} of the rows.")
     texts, numbers = one.texts, one.numbers
     if texts is not None and one.filled > texts.blank and texts.numeric == one.filled - texts.blank:
         blank = f"; {texts.blank:,} are blank" if texts.blank else ""
