@@ -31,7 +31,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from loopwright.core.settings import Settings
 from loopwright.core.storage.conformance.mock_kafka import MockKafka
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.kafka import kafka

@@ -33,15 +33,16 @@ from loopwright.core.version import __version__
 
 TYPE_CHECKING = False  # what type checkers take for true; importing typing for it would double the cost of this file
 if TYPE_CHECKING:
-    from loopwright.data.check import expect, fresh, row_count, unique
-    from loopwright.data.column import column
-    from loopwright.data.contract import Contract
-    from loopwright.data.expected import distribution, volume
-    from loopwright.data.expression import all_different, all_equal, among_together, compare, sums_to
-    from loopwright.data.header import column_count, column_names
+    from loopwright.data.contract.check import expect, fresh, row_count, unique
+    from loopwright.data.contract.column import column
+    from loopwright.data.contract.contract import Contract
+    from loopwright.data.contract.expected import distribution, volume
+    from loopwright.data.contract.expression import all_different, all_equal, among_together, compare, sums_to
+    from loopwright.data.contract.header import column_count, column_names
+    from loopwright.data.contract.series import decreasing, increasing, outliers, references
+    from loopwright.data.contract.statistic import distinct_values, most_common, statistic
     from loopwright.data.quality.check_table import check_table
     from loopwright.data.quality.imports.import_contract import import_contract
-    from loopwright.data.series import decreasing, increasing, outliers, references
     from loopwright.data.sources.delta import delta
     from loopwright.data.sources.files import files
     from loopwright.data.sources.frame import frame
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from loopwright.data.sources.push import push
     from loopwright.data.sources.sql import sql
     from loopwright.data.sources.stream import events
-    from loopwright.data.statistic import distinct_values, most_common, statistic
     from loopwright.evaluation.gate import at_least, at_most, beats_champion, every_slice, no_worse_than_champion
     from loopwright.features.examples import TrainingSet
     from loopwright.features.label import label
@@ -67,14 +67,14 @@ if TYPE_CHECKING:
     from loopwright.workspace import Workspace
 
 _HOMES = {
-    "loopwright.data.check": ("expect", "fresh", "row_count", "unique"),
-    "loopwright.data.column": ("column",),
-    "loopwright.data.contract": ("Contract",),
-    "loopwright.data.expected": ("distribution", "volume"),
-    "loopwright.data.expression": ("all_different", "all_equal", "among_together", "compare", "sums_to"),
-    "loopwright.data.header": ("column_count", "column_names"),
-    "loopwright.data.series": ("decreasing", "increasing", "outliers", "references"),
-    "loopwright.data.statistic": ("distinct_values", "most_common", "statistic"),
+    "loopwright.data.contract.check": ("expect", "fresh", "row_count", "unique"),
+    "loopwright.data.contract.column": ("column",),
+    "loopwright.data.contract.contract": ("Contract",),
+    "loopwright.data.contract.expected": ("distribution", "volume"),
+    "loopwright.data.contract.expression": ("all_different", "all_equal", "among_together", "compare", "sums_to"),
+    "loopwright.data.contract.header": ("column_count", "column_names"),
+    "loopwright.data.contract.series": ("decreasing", "increasing", "outliers", "references"),
+    "loopwright.data.contract.statistic": ("distinct_values", "most_common", "statistic"),
     "loopwright.data.sources.delta": ("delta",),
     "loopwright.data.quality.check_table": ("check_table",),
     "loopwright.data.quality.imports.import_contract": ("import_contract",),

@@ -6,7 +6,7 @@ import pytest
 
 from loopwright.core.access import Access, Principal
 from loopwright.core.storage.stores import Stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.disclosure import HIDDEN, Disclosure
 from loopwright.data.lake import Lake

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from tests.forks import Forks
 
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest import stage
 from loopwright.data.ingest.records import ingests
@@ -35,7 +35,7 @@ import os, signal
 from pathlib import Path
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.files import files
 from loopwright.data.sources.push import push

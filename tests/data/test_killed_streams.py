@@ -19,7 +19,7 @@ from tests.data.sources.streams import KINDS, Stream
 from tests.forks import Forks
 
 from loopwright.core.storage.conformance.mock_kafka import MockKafka
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest import stage
 from loopwright.data.lake import Lake

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopwright.core.errors import StoreFullError
-from loopwright.data.check import expect, unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import expect, unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.files import files

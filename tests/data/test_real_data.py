@@ -6,8 +6,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from loopwright.data.check import expect, unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import expect, unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.files import files

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loopwright.core.errors import FeatureError, InvalidRequestError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.features.assembly import FeatureAssembly, TransformCall, assembly_from_bytes, assembly_to_bytes

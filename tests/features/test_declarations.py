@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.core.errors import FeatureError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.features.field import Field, field_of

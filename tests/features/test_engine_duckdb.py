@@ -7,7 +7,7 @@ import pytest
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.storage.duck import connect
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.features.engine_duckdb import DuckSession

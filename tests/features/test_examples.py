@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.forks import Forks
 
 from loopwright.core.errors import FeatureError, UnknownNameError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.features.build import TrainingSetBuilder
@@ -202,7 +202,7 @@ from loopwright.core.clock import ManualClock
 from loopwright.core.settings import Settings
 from loopwright.core.storage.blobs import BlobStore
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from loopwright.core.errors import FeatureError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.features.label import label

@@ -4,7 +4,7 @@ import ibis
 import pytest
 
 from loopwright.core.errors import FeatureError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.features.compiled_view import compile_view

@@ -6,8 +6,8 @@ import ibis
 import pytest
 
 from loopwright.core.errors import DeclarationError, FeatureError, UnknownNameError
-from loopwright.data.column import column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.column import column
+from loopwright.data.contract.contract import Contract
 from loopwright.data.sources.push import push
 from loopwright.evaluation.gate import every_slice
 from loopwright.features.label import label

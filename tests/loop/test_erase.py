@@ -20,7 +20,7 @@ from loopwright.core.clock import ManualClock
 from loopwright.core.errors import AccessDeniedError, TurnInProgressError
 from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import connect, to_arrow
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest.lock import dataset_lock
 from loopwright.data.sources.push import push

@@ -18,7 +18,7 @@ from obstore.store import from_url
 from loopwright.core.clock import ManualClock
 from loopwright.core.errors import CollectedError
 from loopwright.core.storage.duck import connect, to_arrow
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.loop.collect import Collector

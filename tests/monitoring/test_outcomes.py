@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from loopwright.core.storage.events import Event
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push

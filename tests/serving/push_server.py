@@ -18,7 +18,7 @@ import uvloop
 from loopwright.core.errors import RequestError
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push

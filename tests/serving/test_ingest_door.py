@@ -25,8 +25,8 @@ from loopwright.core.errors import (
 )
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import Stores, open_stores
-from loopwright.data.check import unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push

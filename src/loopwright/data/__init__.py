@@ -6,9 +6,9 @@ Reads sources, writes datasets to the lake. Importing it reads no data and loads
 
 from __future__ import annotations
 
-from loopwright.data.check import expect, fresh, row_count, unique
-from loopwright.data.column import column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.check import expect, fresh, row_count, unique
+from loopwright.data.contract.column import column
+from loopwright.data.contract.contract import Contract
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
 from loopwright.data.sources.delta import delta
 from loopwright.data.sources.files import files

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Literal, get_args, overload
 
 from loopwright.core.errors import ContractError, DeclarationError, UnknownNameError
 from loopwright.core.hashing import digest_json
-from loopwright.data.check import Fresh
-from loopwright.data.column import SYSTEM_COLUMNS, column
-from loopwright.data.contract import Contract, require_known
+from loopwright.data.contract.check import Fresh
+from loopwright.data.contract.column import SYSTEM_COLUMNS, column
+from loopwright.data.contract.contract import Contract, require_known
 from loopwright.data.sources.files import FilesSource
 from loopwright.data.sources.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from loopwright.data.check import Check
-    from loopwright.data.column import Column
+    from loopwright.data.contract.check import Check
+    from loopwright.data.contract.column import Column
 
 OnDuplicate = Literal["quarantine", "ignore", "upsert"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")

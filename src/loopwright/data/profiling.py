@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import quote_name
-from loopwright.data.contract import Contract
+from loopwright.data.contract.contract import Contract
+from loopwright.data.contract.words import PAYLOAD_TYPES, SYSTEM_COLUMNS
 from loopwright.data.quality.opened import open_file
-from loopwright.data.words import PAYLOAD_TYPES, SYSTEM_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path

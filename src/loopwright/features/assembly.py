@@ -18,8 +18,8 @@ import numpy as np
 
 from loopwright.core.errors import FeatureError, InvalidRequestError
 from loopwright.core.hashing import digest_bytes
+from loopwright.data.contract.sensitive import masked
 from loopwright.data.ingest.payload import examine_image
-from loopwright.data.sensitive import masked
 from loopwright.features.by_value import dump_by_value
 from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows

@@ -14,7 +14,7 @@ import ibis.expr.operations as ops
 from loopwright.core.durations import format_duration
 from loopwright.core.error_text import short_text
 from loopwright.core.errors import FeatureError
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 from loopwright.features.availability import ARRIVED_AT, KNOWN_AT, CannotFollowError, SourceRule, derive, plain_frames
 from loopwright.features.field import DType, Field
 from loopwright.features.reach import Reach, TableFacts, reach_of

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     import ibis
 
-    from loopwright.data.check import Check
-    from loopwright.data.column import Column
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.check import Check
+    from loopwright.data.contract.column import Column
+    from loopwright.data.contract.contract import Contract
     from loopwright.data.dataset import ColumnRef, Columns, OnDuplicate
     from loopwright.data.sources.source import Source
     from loopwright.evaluation.gate import Gate

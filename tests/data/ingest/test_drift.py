@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.files import files

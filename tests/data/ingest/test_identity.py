@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.core.storage.duck import connect
-from loopwright.data.check import unique
+from loopwright.data.contract.check import unique
 from loopwright.data.ingest.identity import Identified, Identity
 from loopwright.data.ingest.stage import POSITION
 

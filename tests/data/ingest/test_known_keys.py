@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from loopwright.core.settings import Settings
 from loopwright.core.storage import hash_runs, hash_shelf, table_compaction
 from loopwright.core.storage.stores import Stores, open_stores
-from loopwright.data.check import unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest import identity, stage
 from loopwright.data.lake import Lake
@@ -158,7 +158,7 @@ from loopwright.core.settings import Settings
 from loopwright.core.storage import hash_runs
 from loopwright.core.storage.hash_runs import HashRuns
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push

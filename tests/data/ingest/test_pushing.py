@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from loopwright.core.errors import IngestStoppedError, LoopwrightError, SourceError
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import Stores, open_stores
-from loopwright.data.check import unique
-from loopwright.data.column import column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.check import unique
+from loopwright.data.contract.column import column
+from loopwright.data.contract.contract import Contract
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest.pushing import PushedBatch
 from loopwright.data.lake import Lake

@@ -9,8 +9,8 @@ import pytest
 from loopwright.core.errors import ContractError
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.stores import Stores
-from loopwright.data.check import unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.files import files

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopwright.data.check import fresh, unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import fresh, unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest.stage import IN_MEMORY_BYTES
 from loopwright.data.lake import Lake

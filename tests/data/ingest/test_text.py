@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.payloads import INDEX
-from loopwright.data.check import expect, unique
-from loopwright.data.column import Column, column
+from loopwright.data.contract.check import expect, unique
+from loopwright.data.contract.column import Column, column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest import text
 from loopwright.data.ingest.text import read_texts, text_ref

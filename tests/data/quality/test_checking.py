@@ -15,22 +15,22 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import ContractError, SourceError
 from loopwright.core.storage.duck import connect
-from loopwright.data.check import expect, unique
-from loopwright.data.column import Column, column
-from loopwright.data.contract import Contract
-from loopwright.data.expression import all_different, all_equal, among_together, compare, sums_to
+from loopwright.data.contract.check import expect, unique
+from loopwright.data.contract.column import Column, column
+from loopwright.data.contract.contract import Contract
+from loopwright.data.contract.expression import all_different, all_equal, among_together, compare, sums_to
+from loopwright.data.contract.series import decreasing, increasing, outliers
+from loopwright.data.contract.statistic import distinct_values, most_common, statistic
 from loopwright.data.quality.check_table import check_table
 from loopwright.data.quality.checking import Checking
 from loopwright.data.quality.judge import Judge
 from loopwright.data.quality.opening import opened
 from loopwright.data.quality.past import Nothing
-from loopwright.data.series import decreasing, increasing, outliers
-from loopwright.data.statistic import distinct_values, most_common, statistic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loopwright.data.declared import DeclaredCheck
+    from loopwright.data.contract.declared import DeclaredCheck
     from loopwright.data.quality.report import CheckReport
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from loopwright.core.storage.duck import connect
-from loopwright.data.check import expect, unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import expect, unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.quality.infer import infer

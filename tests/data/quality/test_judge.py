@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.duck import connect
-from loopwright.data.check import expect
-from loopwright.data.column import Column, column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.check import expect
+from loopwright.data.contract.column import Column, column
+from loopwright.data.contract.contract import Contract
 from loopwright.data.quality.judge import Judge, Judged
 
 MISSING = {"", "nan", "na", "n/a", "null", "none"}

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loopwright.core.storage.duck import connect
-from loopwright.data.column import column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.column import column
+from loopwright.data.contract.contract import Contract
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.quality.judge import Judge

@@ -11,24 +11,24 @@ import pytest
 
 from loopwright.core.errors import ContractError, IngestStoppedError, UnknownNameError
 from loopwright.core.storage.duck import connect
-from loopwright.data.check import expect, fresh, row_count, unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import expect, fresh, row_count, unique
+from loopwright.data.contract.column import column
+from loopwright.data.contract.expected import distribution, volume
+from loopwright.data.contract.header import column_count, column_names
+from loopwright.data.contract.series import increasing, outliers, references
+from loopwright.data.contract.statistic import distinct_values, most_common, statistic
 from loopwright.data.dataset import Dataset
-from loopwright.data.expected import distribution, volume
-from loopwright.data.header import column_count, column_names
 from loopwright.data.lake import Lake
 from loopwright.data.quality.past import unusual_volume
 from loopwright.data.quality.profile_run import measure
-from loopwright.data.series import increasing, outliers, references
 from loopwright.data.sources.files import files
 from loopwright.data.sources.push import push
-from loopwright.data.statistic import distinct_values, most_common, statistic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from loopwright.core.storage.stores import Stores
-    from loopwright.data.declared import DeclaredCheck
+    from loopwright.data.contract.declared import DeclaredCheck
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from loopwright.core.errors import IngestStoppedError, SourceError, UnknownNameError, UsageError
-from loopwright.data.check import row_count, unique
-from loopwright.data.column import column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.check import row_count, unique
+from loopwright.data.contract.column import column
+from loopwright.data.contract.contract import Contract
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.quarantine.allowed import allowed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.forks import Forks
 
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest import stage
 from loopwright.data.lake import Lake
@@ -27,7 +27,7 @@ import os, signal
 from pathlib import Path
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.sources.files import files
 from loopwright.data.lake import Lake

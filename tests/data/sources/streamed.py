@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest import stage
 from loopwright.data.lake import Lake

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from loopwright.core.errors import ContractError, DeclarationError, IngestStoppedError, SourceError, TurnInProgressError
-from loopwright.data.check import fresh, row_count, unique
-from loopwright.data.column import column
+from loopwright.data.contract.check import fresh, row_count, unique
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest.lock import dataset_lock
 from loopwright.data.lake import Lake

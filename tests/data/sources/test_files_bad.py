@@ -16,7 +16,7 @@ from tests.data.sources.formats import (
     zip_bytes,
 )
 
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources import orc

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.data.sources.formats import MONEY, PACKED, TYPED, WRITERS, avro_bytes, cents
 
 from loopwright.core.errors import MissingExtraError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.files import files

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from loopwright.core.errors import SourceError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.files import files

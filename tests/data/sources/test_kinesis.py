@@ -23,7 +23,7 @@ from loopwright.core.clock import ManualClock
 from loopwright.core.errors import SourceError
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.kinesis import kinesis

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from loopwright.core.errors import DeclarationError, SourceError
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.frame import frame

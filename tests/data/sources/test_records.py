@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import SourceError
 from loopwright.core.storage.events import Event
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.record_format import RecordFormat

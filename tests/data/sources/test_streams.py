@@ -12,8 +12,8 @@ from tests.data.sources.streams import KINDS, Stream
 from loopwright.core.errors import DeclarationError, SourceError
 from loopwright.core.storage.conformance.mock_kafka import MockKafka
 from loopwright.core.storage.kafka_url import KafkaUrl
-from loopwright.data.column import column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.column import column
+from loopwright.data.contract.contract import Contract
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.kafka import kafka

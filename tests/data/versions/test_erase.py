@@ -26,7 +26,7 @@ from loopwright.core.settings import Settings
 from loopwright.core.storage.duck import connect, to_arrow
 from loopwright.core.storage.stores import open_stores
 from loopwright.core.storage.tables import TableStore
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest.records import ingests
 from loopwright.data.lake import Lake

@@ -12,7 +12,7 @@ from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, pri
 from loopwright.app.cli.project import opened
 from loopwright.core.durations import format_duration
 from loopwright.core.errors import UnknownNameError, UsageError
-from loopwright.data.contract import Contract
+from loopwright.data.contract.contract import Contract
 from loopwright.data.quality.check_table import check_table
 from loopwright.data.quality.report import CheckReport
 

@@ -11,7 +11,7 @@ from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, pri
 from loopwright.app.cli.project import opened
 from loopwright.core.access import require
 from loopwright.core.errors import UnknownNameError
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 
 
 def show_rows(

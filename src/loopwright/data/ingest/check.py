@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.errors import UnknownNameError
 from loopwright.core.storage.duck import quote_name
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 from loopwright.data.ingest.past import LakePast
 from loopwright.data.quality.check_table import check_relation
 from loopwright.data.quality.opening import opened
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from loopwright.core.storage.stores import Stores
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.contract import Contract
     from loopwright.data.dataset import Dataset
     from loopwright.data.quality.report import CheckReport
     from loopwright.data.sources.frame import Frame

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.contract import Contract
 
 _COMMA = r"^\s*[+-]?[0-9.]*,[0-9]+\s*$"
 _LOOKED_AT = 1000  # of the values that do not fit, per batch

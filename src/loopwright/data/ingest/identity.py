@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.data.check import Unique
+    from loopwright.data.contract.check import Unique
     from loopwright.data.dataset import OnDuplicate
     from loopwright.data.ingest.known_keys import Suspects
     from loopwright.data.ingest.stage import Positions

@@ -29,7 +29,7 @@ from loopwright.core.errors import StoreBusyError, StoreError
 from loopwright.core.hashing import digest_json
 from loopwright.core.ref import Ref
 from loopwright.core.storage.duck import borrowed, connect
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 from loopwright.data.ingest.batch_counts import count_batches
 from loopwright.data.ingest.judging import Judging, refused_rows
 from loopwright.data.ingest.records import datasets, ingests, source_marks, source_units

@@ -14,8 +14,8 @@ from loopwright.core.errors import ContractError, IngestStoppedError, SourceErro
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.columns import duck_type
 from loopwright.core.storage.duck import quote_text
-from loopwright.data.column import BYTES_TYPES, SYSTEM_COLUMNS
-from loopwright.data.contract import require_known
+from loopwright.data.contract.column import BYTES_TYPES, SYSTEM_COLUMNS
+from loopwright.data.contract.contract import require_known
 from loopwright.data.ingest.drift import Drift
 from loopwright.data.ingest.identity import Identified, Identity
 from loopwright.data.ingest.known_keys import KnownKeys

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from loopwright.core.storage.stores import Stores
-    from loopwright.data.expected import Distribution
+    from loopwright.data.contract.expected import Distribution
     from loopwright.data.versions.snapshot import Snapshot
 
 

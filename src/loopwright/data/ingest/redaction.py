@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loopwright.data.sensitive import masked
+from loopwright.data.contract.sensitive import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loopwright.core.pseudonyms import Pseudonyms
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.contract import Contract
 
 WITHHELD = "not kept: the dataset has sensitive columns"
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
-from loopwright.data.check import Expect, Unique
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.check import Expect, Unique
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 from loopwright.data.ingest.past import LakePast
 from loopwright.data.ingest.stage import POSITION, SOURCE
 from loopwright.data.quality.judge import empty_bad
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from loopwright.core.storage.stores import Stores
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.contract import Contract
     from loopwright.data.dataset import Dataset
     from loopwright.data.ingest.stage import Positions, Stage
     from loopwright.data.quality.failing import RowsFailed

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 from loopwright.data.sources.unit import DEFECT, INSIDE, ROW, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.contract import Contract
 
 _CARRIED = (*INSIDE, "_source")
 

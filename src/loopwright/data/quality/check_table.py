@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.clock import SystemClock
 from loopwright.core.storage.duck import connect
-from loopwright.data.contract import Contract
+from loopwright.data.contract.contract import Contract
 from loopwright.data.quality.checking import Checking
 from loopwright.data.quality.opening import opened
 from loopwright.data.quality.past import Nothing
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from loopwright.core.clock import Clock
-    from loopwright.data.check import Check
-    from loopwright.data.column import Column
+    from loopwright.data.contract.check import Check
+    from loopwright.data.contract.column import Column
     from loopwright.data.quality.past import Past
     from loopwright.data.quality.report import CheckReport
     from loopwright.data.quality.spelled import Relation
@@ -58,7 +58,7 @@ def check_table(
         ContractError: If the contract cannot be checked against the data.
         SourceError: If there is no data, or it cannot be read.
 
-    >>> from loopwright.data.column import column
+    >>> from loopwright.data.contract.column import column
     >>> report = check_table({"km": [1.0, -2.0, 3.0]}, [column("km", "float", at_least=0)])
     >>> report.has_passed, report.rows_failing("at_least(km)")
     (False, [1])

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.contract import Contract
+    from loopwright.data.contract.words import OnFailure
     from loopwright.data.quality.past import Past
     from loopwright.data.quality.spelled import Relation
-    from loopwright.data.words import OnFailure
 
 _EXAMPLES = 3
 _CHECKED, _KEPT_OUT = '"checked rows"', '"kept out"'

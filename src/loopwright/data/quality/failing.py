@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from loopwright.data.words import OnFailure
+    from loopwright.data.contract.words import OnFailure
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import quote_name
-from loopwright.data.check import Check, unique
-from loopwright.data.column import Column, column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.check import Check, unique
+from loopwright.data.contract.column import Column, column
+from loopwright.data.contract.contract import Contract
+from loopwright.data.contract.words import SYSTEM_COLUMNS
 from loopwright.data.quality.infer_text import looks_personal, shape_of
 from loopwright.data.quality.profile_run import measure
-from loopwright.data.words import SYSTEM_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.columns import duck_type, storable_type
 from loopwright.core.storage.duck import fetched, quote_name, quote_text, to_arrow
-from loopwright.data.column import Column
-from loopwright.data.contract import require_known
+from loopwright.data.contract.column import Column
+from loopwright.data.contract.contract import require_known
 from loopwright.data.quality.inference import inferred_types
 from loopwright.data.quality.reading import (
     SQL_TYPES,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.contract import Contract
 
 REASONS_TYPE = pa.list_(pa.struct([("check", pa.string()), ("column", pa.string()), ("value", pa.string())]))
 _INDEX = "__index"

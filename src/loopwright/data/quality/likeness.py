@@ -10,7 +10,7 @@ from loopwright.core.errors import ContractError
 from loopwright.core.statistics.binning import NumericBins
 from loopwright.core.statistics.distance import js_distance, psi_corrected
 from loopwright.core.storage.duck import quote_name
-from loopwright.data.contract import require_known
+from loopwright.data.contract.contract import require_known
 from loopwright.data.quality.profile import Profile
 from loopwright.data.quality.profile_run import measure
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.data.expected import Distribution
+    from loopwright.data.contract.expected import Distribution
     from loopwright.data.quality.profile import ColumnProfile
 
 

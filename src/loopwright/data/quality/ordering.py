@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.data.series import Monotone
+    from loopwright.data.contract.series import Monotone
 
 _BLOCK_ROWS = 1 << 18
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from loopwright.data.expected import Distribution, Volume
+    from loopwright.data.contract.expected import Distribution, Volume
 
 ROBUST = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
 
@@ -83,7 +83,7 @@ class Nothing:
 def unusual_volume(check: Volume, rows: int, history: Sequence[int]) -> str | None:
     """Say how a number of rows differs from those before it, or None where it does not, or too few are known.
 
-    >>> from loopwright.data.expected import volume
+    >>> from loopwright.data.contract.expected import volume
     >>> unusual_volume(volume(factor=2), 950, [300, 310, 290, 305, 300])
     '950 rows, where 150 to 600 were expected (median of 5: 300)'
     """

@@ -17,7 +17,7 @@ import numpy as np
 from loopwright.core.errors import UsageError
 from loopwright.core.statistics.binning import CategoryBins, NumericBins
 from loopwright.core.storage.duck import quote_name
-from loopwright.data.contract import require_known
+from loopwright.data.contract.contract import require_known
 from loopwright.data.quality.profile import ColumnProfile, Histogram, Numbers, Profile, Texts
 from loopwright.data.quality.profile_columns import CELL_CHARACTERS, WHOLE_TYPES, Read, described
 from loopwright.data.quality.profile_counts import Counting

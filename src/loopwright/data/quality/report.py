@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from loopwright.data.words import OnFailure
+    from loopwright.data.contract.words import OnFailure
 
 
 @dataclass(frozen=True)

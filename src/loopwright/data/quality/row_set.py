@@ -13,21 +13,21 @@ import pyarrow.compute as pc
 
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.duck import quote_name, to_arrow
-from loopwright.data.contract import Contract, require_known
-from loopwright.data.expression import Expect
+from loopwright.data.contract.contract import Contract, require_known
+from loopwright.data.contract.expression import Expect
+from loopwright.data.contract.series import Monotone, Outliers, References
 from loopwright.data.quality.failing import RowsFailed
 from loopwright.data.quality.ordering import in_order
 from loopwright.data.quality.rule import fails, value_checks
-from loopwright.data.series import Monotone, Outliers, References
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
 
-    from loopwright.data.column import Column
+    from loopwright.data.contract.column import Column
+    from loopwright.data.contract.words import OnFailure
     from loopwright.data.quality.past import Past
-    from loopwright.data.words import OnFailure
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 FLOATS = ("FLOAT", "DOUBLE")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from loopwright.core.storage.duck import quote_text
+from loopwright.data.contract.words import BYTES_TYPES, TEXT_TYPES
 from loopwright.data.quality.reading import SQL_TYPES
-from loopwright.data.words import BYTES_TYPES, TEXT_TYPES
 
 if TYPE_CHECKING:
-    from loopwright.data.column import Column, OnFailure, Scalar
+    from loopwright.data.contract.column import Column, OnFailure, Scalar
 
 
 @dataclass(frozen=True)

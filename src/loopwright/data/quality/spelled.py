@@ -9,20 +9,20 @@ import pyarrow as pa
 
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.duck import quote_name
-from loopwright.data.contract import require_known
+from loopwright.data.contract.contract import require_known
+from loopwright.data.contract.words import BYTES_TYPES, TEXT_TYPES
 from loopwright.data.quality.inference import inferred_types
 from loopwright.data.quality.reading import SQL_TYPES, present_sql, reading_sql
 from loopwright.data.quality.rule import Rule, fails, is_of_type, value_checks
 from loopwright.data.sources.unit import DEFECT, INSIDE
-from loopwright.data.words import BYTES_TYPES, TEXT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import duckdb
 
-    from loopwright.data.column import Column
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.column import Column
+    from loopwright.data.contract.contract import Contract
 
 INDEX = "__index"
 

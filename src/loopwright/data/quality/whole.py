@@ -11,25 +11,25 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.storage.duck import quote_name, to_arrow
-from loopwright.data.bounds import as_moment
-from loopwright.data.check import Fresh, RowCount
-from loopwright.data.contract import require_known
-from loopwright.data.expected import Distribution, Volume
-from loopwright.data.header import ColumnCount, ColumnNames
+from loopwright.data.contract.bounds import as_moment
+from loopwright.data.contract.check import Fresh, RowCount
+from loopwright.data.contract.contract import require_known
+from loopwright.data.contract.expected import Distribution, Volume
+from loopwright.data.contract.header import ColumnCount, ColumnNames
+from loopwright.data.contract.statistic import NUMBERS_ONLY, DistinctValues, MostCommon, Statistic
 from loopwright.data.quality.past import unusual_volume
 from loopwright.data.quality.row_set import number_of
 from loopwright.data.quality.rule import literal_sql
-from loopwright.data.statistic import NUMBERS_ONLY, DistinctValues, MostCommon, Statistic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import duckdb
 
-    from loopwright.data.contract import Contract
-    from loopwright.data.declared import DeclaredCheck
+    from loopwright.data.contract.contract import Contract
+    from loopwright.data.contract.declared import DeclaredCheck
+    from loopwright.data.contract.words import OnFailure
     from loopwright.data.quality.past import Past
-    from loopwright.data.words import OnFailure
 
 _SHOWN = 5
 

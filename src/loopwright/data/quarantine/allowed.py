@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loopwright.data.column import Column
-    from loopwright.data.contract import Contract
+    from loopwright.data.contract.column import Column
+    from loopwright.data.contract.contract import Contract
     from loopwright.data.quarantine.view import Reason
 
 _LISTED = 8

@@ -16,12 +16,12 @@ import pyarrow as pa
 
 from loopwright.core.errors import UnknownNameError, UsageError
 from loopwright.core.storage.duck import quote_name, quote_text, to_arrow
+from loopwright.data.contract.sensitive import is_changed_at_ingest
 from loopwright.data.disclosure import HIDDEN
 from loopwright.data.quarantine.edited_file import ORIGIN, take_file
 from loopwright.data.quarantine.kept_out import attach_kept_out
 from loopwright.data.quarantine.raw_rows import listed_sql, raw_columns
 from loopwright.data.quarantine.view import filter_sql
-from loopwright.data.sensitive import is_changed_at_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from loopwright.core.errors import ContractError
 from loopwright.core.storage.duck import connect, quote_name
-from loopwright.data.contract import Contract
+from loopwright.data.contract.contract import Contract
 from loopwright.data.dataset import Dataset
 from loopwright.data.ingest.ingest import Ingest, report_of
 from loopwright.data.ingest.judging import Judging

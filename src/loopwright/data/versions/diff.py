@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from loopwright.core.storage.duck import quote_name, to_arrow
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 from loopwright.data.versions.distribution import ColumnSummary, Distributions
 from loopwright.data.versions.history import latest_rows
 

@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 
 from loopwright.core.errors import UsageError
 from loopwright.core.storage.duck import quote_name, quote_text
-from loopwright.data.column import SYSTEM_COLUMNS
+from loopwright.data.contract.column import SYSTEM_COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path

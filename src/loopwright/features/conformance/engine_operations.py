@@ -20,7 +20,7 @@ import pytest
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.storage.duck import to_arrow
-from loopwright.data.column import column
+from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from loopwright.core.errors import ContractError
-from loopwright.data.contract import Contract
+from loopwright.data.contract.contract import Contract
 from loopwright.data.quality.check_table import check_table
 from loopwright.data.quality.imports.great_expectations_import import MAPPED, contract_from_great_expectations
 

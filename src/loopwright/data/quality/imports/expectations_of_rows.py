@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loopwright.data.check import unique
-from loopwright.data.expression import all_different, all_equal, among_together, expect, sums_to
-from loopwright.data.header import column_names
+from loopwright.data.contract.check import unique
+from loopwright.data.contract.expression import all_different, all_equal, among_together, expect, sums_to
+from loopwright.data.contract.header import column_names
+from loopwright.data.contract.series import decreasing, increasing, outliers
+from loopwright.data.contract.statistic import statistic
 from loopwright.data.quality.imports.expectation import bounds_of, row_options, whole_failure
 from loopwright.data.quality.imports.imported import CannotTakeError, quoted, whole_pattern
-from loopwright.data.series import decreasing, increasing, outliers
-from loopwright.data.statistic import statistic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

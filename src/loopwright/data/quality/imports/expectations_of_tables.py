@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from loopwright.data.check import row_count
-from loopwright.data.header import column_count, column_names
+from loopwright.data.contract.check import row_count
+from loopwright.data.contract.header import column_count, column_names
+from loopwright.data.contract.statistic import distinct_values, most_common, statistic
 from loopwright.data.quality.imports.expectation import bounds_of, whole_failure
-from loopwright.data.statistic import distinct_values, most_common, statistic
 
 if TYPE_CHECKING:
     from loopwright.data.quality.imports.expectation import Taking

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.errors import ContractError, LoopwrightError
-from loopwright.data.column import COLUMN_TYPES, column
-from loopwright.data.contract import Contract
-from loopwright.data.expression import expect
+from loopwright.data.contract.column import COLUMN_TYPES, column
+from loopwright.data.contract.contract import Contract
+from loopwright.data.contract.expression import expect
 from loopwright.data.quality.rule import value_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from loopwright.data.column import Column
-    from loopwright.data.declared import DeclaredCheck
-    from loopwright.data.words import OnFailure
+    from loopwright.data.contract.column import Column
+    from loopwright.data.contract.declared import DeclaredCheck
+    from loopwright.data.contract.words import OnFailure
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.errors import ContractError
-from loopwright.data.check import unique
-from loopwright.data.header import column_names
+from loopwright.data.contract.check import unique
+from loopwright.data.contract.header import column_names
+from loopwright.data.contract.statistic import distinct_values
 from loopwright.data.quality.imports.imported import CannotTakeError, Gathering, whole_pattern
-from loopwright.data.statistic import distinct_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,13 +2,13 @@
 
 ==================  ===================================================================================================
 several columns     :func:`expect`, :func:`compare`, :func:`all_equal`, :func:`all_different`, :func:`sums_to` and
-of one row          :func:`among_together` (:mod:`loopwright.data.expression`)
+of one row          :func:`among_together` (:mod:`loopwright.data.contract.expression`)
 other rows          :func:`unique`; :func:`increasing`, :func:`decreasing`, :func:`outliers` and :func:`references`
-                    (:mod:`loopwright.data.series`)
+                    (:mod:`loopwright.data.contract.series`)
 the rows of an      :func:`row_count`, :func:`fresh`; :func:`statistic`, :func:`distinct_values`, :func:`most_common`
-ingest together     (:mod:`loopwright.data.statistic`); :func:`distribution`, :func:`volume`
-                    (:mod:`loopwright.data.expected`); :func:`column_names`, :func:`column_count`
-                    (:mod:`loopwright.data.header`)
+ingest together     (:mod:`loopwright.data.contract.statistic`); :func:`distribution`, :func:`volume`
+                    (:mod:`loopwright.data.contract.expected`); :func:`column_names`, :func:`column_count`
+                    (:mod:`loopwright.data.contract.header`)
 ==================  ===================================================================================================
 
 The first two kinds name the rows to blame, so ``on_failure`` is ``quarantine``, ``warn`` or ``stop``. The last is about
@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from loopwright.core.durations import format_duration, parse_duration
 from loopwright.core.errors import ContractError
-from loopwright.data.bounds import check_on_failure
-from loopwright.data.declared import DeclaredCheck, check_whole, checked_names
-from loopwright.data.expression import Expect, expect
+from loopwright.data.contract.bounds import check_on_failure
+from loopwright.data.contract.declared import DeclaredCheck, check_whole, checked_names
+from loopwright.data.contract.expression import Expect, expect
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from loopwright.data.words import OnFailure
+    from loopwright.data.contract.words import OnFailure
 
 __all__ = ["Check", "Expect", "Fresh", "RowCount", "Unique", "expect", "fresh", "row_count", "unique"]
 

@@ -11,19 +11,19 @@ import pytest
 
 import loopwright
 from loopwright.core.errors import ContractError, DeclarationError
-from loopwright.data.check import expect, fresh, row_count, unique
-from loopwright.data.column import column
-from loopwright.data.contract import Contract
+from loopwright.data.contract.check import expect, fresh, row_count, unique
+from loopwright.data.contract.column import column
+from loopwright.data.contract.contract import Contract
+from loopwright.data.contract.expected import distribution, volume
+from loopwright.data.contract.expression import all_different, all_equal, among_together, compare, sums_to
+from loopwright.data.contract.header import column_count, column_names
+from loopwright.data.contract.series import decreasing, increasing, outliers, references
+from loopwright.data.contract.statistic import distinct_values, most_common, statistic
 from loopwright.data.dataset import ColumnRef, Columns, Dataset
-from loopwright.data.expected import distribution, volume
-from loopwright.data.expression import all_different, all_equal, among_together, compare, sums_to
-from loopwright.data.header import column_count, column_names
-from loopwright.data.series import decreasing, increasing, outliers, references
 from loopwright.data.sources.files import files
 from loopwright.data.sources.frame import frame
 from loopwright.data.sources.listing import list_source, state_digest
 from loopwright.data.sources.push import push
-from loopwright.data.statistic import distinct_values, most_common, statistic
 
 if TYPE_CHECKING:
     from pathlib import Path

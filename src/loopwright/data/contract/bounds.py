@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, get_args
 
 from loopwright.core.errors import ContractError
-from loopwright.data.words import BYTES_TYPES, NUMBER_TYPES, ORDERED_TYPES, TEXT_TYPES, OnFailure, Scalar
+from loopwright.data.contract.words import BYTES_TYPES, NUMBER_TYPES, ORDERED_TYPES, TEXT_TYPES, OnFailure, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from loopwright.core.errors import ContractError
-from loopwright.data.bounds import as_json, check_on_failure, checked_mostly
-from loopwright.data.words import WHOLE_INGEST, OnFailure
+from loopwright.data.contract.bounds import as_json, check_on_failure, checked_mostly
+from loopwright.data.contract.words import WHOLE_INGEST, OnFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import cast, get_args
 
 from loopwright.core.errors import ContractError
-from loopwright.data.words import Sensitive
+from loopwright.data.contract.words import Sensitive
 
 _CHANGED_AT_INGEST = ("hash", "mask", "drop")
 _TEXTS = ("string", "category")

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopwright.core.errors import ContractError
 from loopwright.core.hashing import digest_json
-from loopwright.data.check import Check, Unique, fresh, row_count, unique
-from loopwright.data.column import Column, column
-from loopwright.data.declared import DeclaredCheck, plain
-from loopwright.data.expected import Distribution, distribution, volume
-from loopwright.data.expression import Expect, expect
-from loopwright.data.header import column_count, column_names
-from loopwright.data.series import Outliers, decreasing, increasing, outliers, references
-from loopwright.data.statistic import NUMBERS_ONLY, Statistic, distinct_values, most_common, statistic
-from loopwright.data.words import NUMBER_TYPES, PAYLOAD_TYPES
+from loopwright.data.contract.check import Check, Unique, fresh, row_count, unique
+from loopwright.data.contract.column import Column, column
+from loopwright.data.contract.declared import DeclaredCheck, plain
+from loopwright.data.contract.expected import Distribution, distribution, volume
+from loopwright.data.contract.expression import Expect, expect
+from loopwright.data.contract.header import column_count, column_names
+from loopwright.data.contract.series import Outliers, decreasing, increasing, outliers, references
+from loopwright.data.contract.statistic import NUMBERS_ONLY, Statistic, distinct_values, most_common, statistic
+from loopwright.data.contract.words import NUMBER_TYPES, PAYLOAD_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,7 +43,7 @@ class Contract:
         ContractError: If a column is declared twice, a check is there twice, one names an undeclared column of a strict
             contract, or one cannot be computed of a column's type.
 
-    >>> from loopwright.data.column import column
+    >>> from loopwright.data.contract.column import column
     >>> Contract.of([column("city", "category", among=["Oslo"])]).column("city").type
     'category'
     """

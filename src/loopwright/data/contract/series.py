@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from loopwright.core.errors import ContractError
-from loopwright.data.declared import DeclaredCheck, checked_names, checked_share
+from loopwright.data.contract.declared import DeclaredCheck, checked_names, checked_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loopwright.data.words import OnFailure
+    from loopwright.data.contract.words import OnFailure
 
 
 @runtime_checkable

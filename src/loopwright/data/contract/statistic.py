@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from loopwright.core.errors import ContractError, UnknownNameError
-from loopwright.data.bounds import check_range
-from loopwright.data.declared import DeclaredCheck, check_whole, checked_names
+from loopwright.data.contract.bounds import check_range
+from loopwright.data.contract.declared import DeclaredCheck, check_whole, checked_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from loopwright.data.words import OnFailure, Scalar
+    from loopwright.data.contract.words import OnFailure, Scalar
 
 StatisticName = Literal[
     "mean",

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from loopwright.core.errors import ContractError
-from loopwright.data.declared import DeclaredCheck, checked_names, checked_share
+from loopwright.data.contract.declared import DeclaredCheck, checked_names, checked_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from loopwright.data.words import OnFailure
+    from loopwright.data.contract.words import OnFailure
 
 Sign = Literal["<", "<=", "=", "!=", ">=", ">"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from loopwright.core.errors import ContractError
-from loopwright.data.declared import DeclaredCheck, check_whole, checked_names
+from loopwright.data.contract.declared import DeclaredCheck, check_whole, checked_names
 
 if TYPE_CHECKING:
-    from loopwright.data.words import OnFailure
+    from loopwright.data.contract.words import OnFailure
 
 
 @dataclass(frozen=True)

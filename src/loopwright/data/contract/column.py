@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import ContractError, UnknownNameError
-from loopwright.data.bounds import (
+from loopwright.data.contract.bounds import (
     as_json,
     check_multiple,
     check_on_failure,
@@ -21,8 +21,8 @@ from loopwright.data.bounds import (
     checked_mostly,
     checked_values,
 )
-from loopwright.data.sensitive import check_sensitive
-from loopwright.data.words import (
+from loopwright.data.contract.sensitive import check_sensitive
+from loopwright.data.contract.words import (
     BYTES_TYPES,
     COLUMN_TYPES,
     PAYLOAD_TYPES,
@@ -153,7 +153,7 @@ def column(
             is not, ``on_failure`` is done. A value that cannot be read as the type, which no row could keep, always
             fails.
         sensitive: Personal data, and what is done about it: ``"hash"``, ``"mask"`` or ``"drop"`` the value at ingest,
-            or ``"restrict"`` (``True``) who gets to see it; see :mod:`loopwright.data.sensitive`.
+            or ``"restrict"`` (``True``) who gets to see it; see :mod:`loopwright.data.contract.sensitive`.
         on_failure: ``quarantine`` the row, ``stop`` the ingest before anything is stored, or ``warn`` and keep the row.
 
     Raises:

@@ -1,0 +1,1 @@
+"""What rows must satisfy, as declared: columns and checks, light, and JSON both ways."""
