@@ -181,6 +181,7 @@ def archive(
 ) -> None:
     """Put a version away: not listed, never the newest; `gc` may take its bytes."""
     with opened(project) as (_, workspace):
+        require_operator(workspace, "archiving")
         record = workspace.registry.get(version)
         release = workspace.releases.current(record.model)
         if release is not None and record.id in (release.champion, release.challenger):
