@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import threading
 import uuid
@@ -12,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.servers import free_port
 
 from loopwright.core.errors import SettingsError, StoreError, StoreFullError
 from loopwright.features.conformance.online_store import OnlineStoreConformance
@@ -23,16 +23,10 @@ pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not inst
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("redis")
-    port = _free_port()
+    port = free_port()
     command = [SERVER, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -86,7 +80,7 @@ def test_moments_before_1970_are_in_order(url: str) -> None:
 
 def test_no_server_is_one_message() -> None:
     with pytest.raises(StoreError, match="cannot be reached") as caught:
-        RedisOnlineStore(f"redis://127.0.0.1:{_free_port()}/0")
+        RedisOnlineStore(f"redis://127.0.0.1:{free_port()}/0")
     assert "[online] url" in str(caught.value.hint)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import obstore
 import pytest
 from obstore.store import from_url
+from tests.servers import s3_bucket
 
 from loopwright.core.clock import ManualClock
 from loopwright.core.errors import CollectedError
@@ -26,7 +23,6 @@ from loopwright.loop.erase import erase_rows
 from loopwright.loop.restore import restore_collection
 from loopwright.workspace import Workspace
 
-BUCKET = "loopwright-test"
 KEY = "person-7f3a9"
 DAY = timedelta(days=1)
 PEOPLE = Dataset(
@@ -40,28 +36,8 @@ PEOPLE = Dataset(
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    # A process of its own: delta-rs holds the interpreter's lock over some requests, and would wait for itself.
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stderr is not None
-            line = next(line for line in server.stderr if "Running on http" in line)
-            endpoint = line.split("Running on ")[1].split()[0].removesuffix("\x1b[0m")
-            threading.Thread(target=server.stderr.read, daemon=True).start()  # its log must not fill the pipe
-            variables = {
-                "AWS_ENDPOINT_URL": endpoint,
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                "AWS_REGION": "us-east-1",
-            }
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in variables.items():
-                    patch.setenv(name, value)
-                httpx.put(f"{endpoint}/{BUCKET}").raise_for_status()
-                yield f"s3://{BUCKET}"
-        finally:
-            server.terminate()
+    with s3_bucket() as url:
+        yield url
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class NonceModel:
         if np.any(x == -1):
             raise ZeroDivisionError("minus one")
         if self.number > 100:
-            time.sleep(0.002)
+            time.sleep(0.002)  # a model that takes this long: what is tested, and nothing is waited for
         if x.max(initial=0) >= 5000:
             time.sleep((x.max() - 5000) / 1000)
         return Outputs("regression", x + 1000 * self.number + (0.5 if self.broken else 0))

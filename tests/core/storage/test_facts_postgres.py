@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.servers import postgresql
 
 from loopwright.core.lineage import lineage_edges
 from loopwright.core.storage.facts import Facts
@@ -35,36 +31,10 @@ for number in range(writes):
 """
 
 
-def program(name: str) -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    path = found[-1] if found else shutil.which(name)
-    if path is None:
-        pytest.skip(f"PostgreSQL's {name} is not installed")
-    return Path(path)
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A server on a free port; root hands it to the user postgres, as it refuses to run as root."""
-    initdb, control = program("initdb"), program("pg_ctl")
-    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    if prefix:
-        shutil.chown(folder, "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-
-    def run(*words: object) -> None:
-        subprocess.run([*prefix, *map(str, words)], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-
-    run(initdb, "-D", data, "-A", "trust", "-U", "loop")
-    run(control, "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
-    yield f"postgresql://loop@127.0.0.1:{port}"
-    run(control, "-D", data, "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+    with postgresql("loop") as address:
+        yield f"postgresql://loop@{address}"
 
 
 @pytest.fixture

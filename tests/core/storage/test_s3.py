@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 import uuid
 from typing import TYPE_CHECKING
 
-import httpx
 import pyarrow as pa
 import pytest
+from tests.servers import s3_bucket
 
 from loopwright.core.storage.blobs import BlobStore
 from loopwright.core.storage.conformance.blob_store import BlobStoreConformance
@@ -22,33 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-BUCKET = "loopwright-test"
-
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    # A process of its own: delta-rs holds the interpreter's lock over some requests, and would wait for itself.
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stderr is not None
-            line = next(line for line in server.stderr if "Running on http" in line)
-            endpoint = line.split("Running on ")[1].split()[0].removesuffix("\x1b[0m")
-            threading.Thread(target=server.stderr.read, daemon=True).start()  # its log must not fill the pipe
-            variables = {
-                "AWS_ENDPOINT_URL": endpoint,
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                "AWS_REGION": "us-east-1",
-            }
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in variables.items():
-                    patch.setenv(name, value)
-                httpx.put(f"{endpoint}/{BUCKET}").raise_for_status()
-                yield f"s3://{BUCKET}"
-        finally:
-            server.terminate()
+    with s3_bucket() as url:
+        yield url
 
 
 @pytest.fixture

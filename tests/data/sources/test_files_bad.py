@@ -112,10 +112,8 @@ def test_a_value_of_the_wrong_type_is_named_with_file_row_and_column(lake: Lake,
     }
 
 
-@pytest.mark.parametrize("extension", TYPED)
+@pytest.mark.parametrize("extension", [one for one in TYPED if one != "avro"])  # whose writer refuses such a text
 def test_a_text_that_is_not_utf8_keeps_one_row_out(extension: str, lake: Lake, tmp_path: Path) -> None:
-    if extension == "avro":
-        pytest.skip("its writer refuses such a text")
     raw = pa.array([b"good", b"b\xffd", None], pa.binary())
     strings = pa.StringArray.from_buffers(3, raw.buffers()[1], raw.buffers()[2], raw.buffers()[0], 1)
     table = pa.table({"id": [1, 2, 3], "s": strings})

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from tests.servers import postgresql
 
 import loopwright as lw
 from loopwright.core.errors import SourceError
@@ -32,38 +27,11 @@ pytest.importorskip("psycopg")
 PASSWORD = "s3cret"  # noqa: S105 - of a server that lives as long as this file's tests
 
 
-def program(name: str) -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    path = found[-1] if found else shutil.which(name)
-    if path is None:
-        pytest.skip(f"PostgreSQL's {name} is not installed")
-    return Path(path)
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A server on a free port that asks for a password; root hands it to the user postgres."""
-    initdb, control = program("initdb"), program("pg_ctl")
-    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    (folder / "password").write_text(PASSWORD)
-    if prefix:
-        shutil.chown(folder, "postgres")
-        shutil.chown(folder / "password", "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-
-    def run(*words: object) -> None:
-        subprocess.run([*prefix, *map(str, words)], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-
-    run(initdb, "-D", data, "-A", "scram-sha-256", "-U", "ann", f"--pwfile={folder / 'password'}")
-    run(control, "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
-    yield f"127.0.0.1:{port}"
-    run(control, "-D", data, "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+    """A server that asks for a password."""
+    with postgresql("ann", PASSWORD) as address:
+        yield address
 
 
 class Shop:

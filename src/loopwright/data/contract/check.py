@@ -42,21 +42,13 @@ Check: TypeAlias = DeclaredCheck
 class Unique(DeclaredCheck):
     """No two rows share these values, in one ingest or across all."""
 
+    word: ClassVar[str] = "unique"
+    names_rows: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("columns",)
     is_spread: ClassVar[bool] = True
 
     columns: tuple[str, ...]
     on_failure: OnFailure = "quarantine"
-
-    @property
-    def names_rows(self) -> bool:
-        """Whether a failure names the rows to blame."""
-        return True
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "unique"
 
     @property
     def label(self) -> str:
@@ -77,13 +69,10 @@ class Unique(DeclaredCheck):
 class Fresh(DeclaredCheck):
     """The newest event time of an ingest is at most this old."""
 
+    word: ClassVar[str] = "fresh"
+
     within: timedelta
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "fresh"
 
     @property
     def label(self) -> str:
@@ -104,15 +93,12 @@ class Fresh(DeclaredCheck):
 class RowCount(DeclaredCheck):
     """An ingest that brings rows brings this many good ones; or the dataset then has as many as another."""
 
+    word: ClassVar[str] = "row_count"
+
     at_least: int | None = None
     at_most: int | None = None
     on_failure: OnFailure = "warn"
     same_as: str | None = None
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "row_count"
 
     @property
     def label(self) -> str:

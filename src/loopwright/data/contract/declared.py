@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,36 +15,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DeclaredCheck:
+class DeclaredCheck(ABC):
     """A check of a contract. Its fields are the arguments of the function that makes it.
 
     Attributes:
         positional: The fields that are given by position.
         is_spread: Whether the only positional field is a tuple that is given one by one.
+        names_rows: Whether a failure names the rows to blame.
     """
 
     positional: ClassVar[tuple[str, ...]] = ()
     is_spread: ClassVar[bool] = False
+    names_rows: ClassVar[bool] = False
 
     @property
+    @abstractmethod
     def word(self) -> str:
         """The function that declares it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """The check as reports name it; no two of a contract share it."""
-        raise NotImplementedError
 
     @property
     def named(self) -> tuple[str, ...]:
         """The columns that it names."""
         return ()
-
-    @property
-    def names_rows(self) -> bool:
-        """Whether a failure names the rows to blame."""
-        return False
 
     @property
     def severity(self) -> OnFailure:

@@ -19,16 +19,13 @@ Measure = Literal["psi", "js", "ks"]
 class Volume(DeclaredCheck):
     """The rows of an ingest are about as many as those of the ingests before it."""
 
+    word: ClassVar[str] = "volume"
+
     deviations: float | None = None
     factor: float | None = None
     last: int = 20
     least_history: int = 5
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "volume"
 
     @property
     def label(self) -> str:
@@ -40,6 +37,7 @@ class Volume(DeclaredCheck):
 class Distribution(DeclaredCheck):
     """A column's values are distributed about as those of a reference."""
 
+    word: ClassVar[str] = "distribution"
     positional: ClassVar[tuple[str, ...]] = ("column",)
 
     column: str
@@ -47,11 +45,6 @@ class Distribution(DeclaredCheck):
     at_most: float = 0.1
     measure: Measure = "psi"
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "distribution"
 
     @property
     def label(self) -> str:

@@ -20,22 +20,14 @@ Sign = Literal["<", "<=", "=", "!=", ">=", ">"]
 class Expect(DeclaredCheck):
     """An SQL expression over the columns of a row that must not be false."""
 
+    word: ClassVar[str] = "expect"
+    names_rows: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("expression",)
 
     expression: str
     name: str
     on_failure: OnFailure = "quarantine"
     mostly: float | None = None
-
-    @property
-    def names_rows(self) -> bool:
-        """Whether a failure names the rows to blame."""
-        return True
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "expect"
 
     @property
     def label(self) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class ColumnNames(DeclaredCheck):
     """The data have these columns: these alone unless ``others``, and in this order where it is ``ordered``."""
 
+    word: ClassVar[str] = "column_names"
     positional: ClassVar[tuple[str, ...]] = ("names",)
     is_spread: ClassVar[bool] = True
 
@@ -23,11 +24,6 @@ class ColumnNames(DeclaredCheck):
     ordered: bool = False
     others: bool = False
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "column_names"
 
     @property
     def label(self) -> str:
@@ -41,14 +37,11 @@ class ColumnNames(DeclaredCheck):
 class ColumnCount(DeclaredCheck):
     """The data have this many columns."""
 
+    word: ClassVar[str] = "column_count"
+
     at_least: int | None = None
     at_most: int | None = None
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "column_count"
 
     @property
     def label(self) -> str:

@@ -32,6 +32,7 @@ class NamedColumn(Protocol):
 class Monotone(DeclaredCheck):
     """No value is below (or above) one that came before it in the same ingest."""
 
+    names_rows: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("column",)
 
     column: str
@@ -40,11 +41,6 @@ class Monotone(DeclaredCheck):
     on_failure: OnFailure = "quarantine"
     mostly: float | None = None
     is_falling: bool = False
-
-    @property
-    def names_rows(self) -> bool:
-        """Whether a failure names the rows to blame."""
-        return True
 
     @property
     def word(self) -> str:
@@ -71,6 +67,8 @@ class Monotone(DeclaredCheck):
 class Outliers(DeclaredCheck):
     """No value is further from the mean than this many standard deviations."""
 
+    word: ClassVar[str] = "outliers"
+    names_rows: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("column",)
 
     column: str
@@ -78,16 +76,6 @@ class Outliers(DeclaredCheck):
     method: str = "zscore"
     on_failure: OnFailure = "warn"
     mostly: float | None = None
-
-    @property
-    def names_rows(self) -> bool:
-        """Whether a failure names the rows to blame."""
-        return True
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "outliers"
 
     @property
     def label(self) -> str:
@@ -104,22 +92,14 @@ class Outliers(DeclaredCheck):
 class References(DeclaredCheck):
     """The values of some columns exist in another dataset's newest snapshot."""
 
+    word: ClassVar[str] = "references"
+    names_rows: ClassVar[bool] = True
     positional: ClassVar[tuple[str, ...]] = ("own", "target")
 
     own: tuple[str, ...]
     target: str  # dataset.column, with more columns after commas
     on_failure: OnFailure = "quarantine"
     mostly: float | None = None
-
-    @property
-    def names_rows(self) -> bool:
-        """Whether a failure names the rows to blame."""
-        return True
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "references"
 
     @property
     def label(self) -> str:

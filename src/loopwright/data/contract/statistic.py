@@ -36,6 +36,7 @@ _SHARES = frozenset({"null_share", "distinct_share"})
 class Statistic(DeclaredCheck):
     """A number computed from one column of the rows of an ingest lies within bounds."""
 
+    word: ClassVar[str] = "statistic"
     positional: ClassVar[tuple[str, ...]] = ("column", "name")
 
     column: str
@@ -46,11 +47,6 @@ class Statistic(DeclaredCheck):
     above: Scalar | None = None
     below: Scalar | None = None
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "statistic"
 
     @property
     def label(self) -> str:
@@ -67,6 +63,7 @@ class Statistic(DeclaredCheck):
 class DistinctValues(DeclaredCheck):
     """The set of a column's values lies within a set, holds one, or is one."""
 
+    word: ClassVar[str] = "distinct_values"
     positional: ClassVar[tuple[str, ...]] = ("column",)
 
     column: str
@@ -74,11 +71,6 @@ class DistinctValues(DeclaredCheck):
     contain: tuple[Scalar, ...] | None = None
     equal: tuple[Scalar, ...] | None = None
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "distinct_values"
 
     @property
     def label(self) -> str:
@@ -101,16 +93,12 @@ class DistinctValues(DeclaredCheck):
 class MostCommon(DeclaredCheck):
     """The most common value of a column is one of these; where several are equally common, one of them suffices."""
 
+    word: ClassVar[str] = "most_common"
     positional: ClassVar[tuple[str, ...]] = ("column",)
 
     column: str
     among: tuple[Scalar, ...] = ()
     on_failure: OnFailure = "warn"
-
-    @property
-    def word(self) -> str:
-        """The function that declares it."""
-        return "most_common"
 
     @property
     def label(self) -> str:
