@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from loopwright.core.clock import ManualClock
 from loopwright.core.errors import FeatureError
 from loopwright.core.ids import Ids, seeded_entropy
 from loopwright.core.pseudonyms import Pseudonyms
+from loopwright.data.disclosure import HIDDEN
 from loopwright.features.assembly import assembly_from_bytes
 from loopwright.loop.loading import load_loop
 from loopwright.loop.turn import run_turn
-from loopwright.loop.why import why_row
+from loopwright.loop.why import seen_prediction, why_row
 from loopwright.serving.predictor import Predictor
 from loopwright.workspace import Workspace
 
@@ -92,3 +94,20 @@ def test_requests_name_people_and_the_model_knows_pseudonyms(tmp_path: Path) -> 
         alone = assembly_from_bytes(workspace.stores.blobs.get(version.assembly_digest))
         with pytest.raises(FeatureError, match="pseudonyms were not given"):
             alone.assemble([{"driver": "ann", "km": 4.0}])
+
+
+def test_a_viewer_is_told_why_without_restricted_values(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text(PROJECT)
+    with Workspace.open(tmp_path) as workspace:
+        label = load_loop(tmp_path).models["fare"].label
+        admin = workspace.access.create("ada", "admin")
+        viewer = workspace.access.create("dash", "viewer")
+    record = {"prediction_id": "p1", "features": '{"km": 4.0, "fare": 18.0}'}
+    for secret, value, reads in ((viewer, HIDDEN, 0), (admin, 18.0, 1)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LOOPWRIGHT_ACCESS_TOKEN", secret)
+            with Workspace.open(tmp_path) as workspace:
+                served, outcome = seen_prediction(workspace, label, record, {"label": 18.0, "revision": 1})
+                assert json.loads(str(served["features"])) == {"km": 4.0, "fare": value}
+                assert outcome == {"label": value, "revision": 1}
+                assert len(workspace.access.reads()) == reads

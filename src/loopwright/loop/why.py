@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loopwright.core.lineage import Edge
     from loopwright.data.dataset import Dataset
     from loopwright.data.versions.snapshot import RowOrigin
+    from loopwright.features.label import Label
     from loopwright.loop.project import Loop
     from loopwright.registry.version import ModelVersion
     from loopwright.workspace import Workspace
@@ -93,10 +94,12 @@ def why_prediction(workspace: Workspace, loop: Loop, prediction_id: str) -> Why:
     row = None
     if key is not None and len(dataset.key) == 1 and dataset.name in workspace.data.names():
         row = _row(workspace, dataset, str(key), purpose=f"why {prediction_id}", is_stored_key=True)
+    label = loop.models[model].label
+    served, outcome = seen_prediction(workspace, label, record, _outcome(workspace, model, prediction_id))
     return Why(
         subject=f"prediction {prediction_id}: {answer}{about}",
-        prediction=record,
-        outcome=_outcome(workspace, model, prediction_id),
+        prediction=served,
+        outcome=outcome,
         row=row,
         version=version,
         lineage=tuple(workspace.stores.lineage.ancestors(version.ref)),
@@ -131,6 +134,22 @@ def why_row(workspace: Workspace, loop: Loop, dataset_name: str, key: str) -> Wh
         )
         raise UnknownNameError("row", key, where=f"in '{dataset_name}'", hint=keyed)
     return Why(f"row {key} of {dataset_name}", None, None, row, None, (), ())
+
+
+def seen_prediction(
+    workspace: Workspace, label: Label, record: Mapping[str, object], outcome: Mapping[str, object] | None
+) -> tuple[Mapping[str, object], Mapping[str, object] | None]:
+    """Return a prediction's record and outcome as who asks may see them: served features and label, by column."""
+    text = str(record["features"] or "")
+    features: dict[str, object] = json.loads(text) if text else {}
+    known = {} if outcome is None else {label.name: outcome["label"]}
+    restricted = label.dataset.contract.restricted()
+    (seen,) = workspace.disclosure.rows(
+        label.dataset.name, [features | known], restricted, purpose=f"why {record['prediction_id']}"
+    )
+    served = {name: seen[name] for name in features}
+    shown = None if outcome is None else {**outcome, "label": seen[label.name]}
+    return ({**record, "features": json.dumps(served)} if features else record), shown
 
 
 def _row(
