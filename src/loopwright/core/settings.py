@@ -34,6 +34,8 @@ _KEYS = {
     ("alerts", "urls"): "alert_urls",
     ("serving", "host"): "serving_host",
     ("serving", "port"): "serving_port",
+    ("serving", "grpc_port"): "serving_grpc_port",
+    ("serving", "workers"): "serving_workers",
     ("serving", "token"): "serving_token",
     ("access", "token"): "access_token",
     ("training", "memory"): "training_memory",
@@ -80,6 +82,8 @@ class Settings(BaseModel):
     alert_urls: tuple[str, ...] = ()
     serving_host: str = "127.0.0.1"
     serving_port: int = Field(8642, ge=0, le=65535)
+    serving_grpc_port: int | None = Field(None, ge=0, le=65535)
+    serving_workers: int | None = Field(None, ge=1, le=1024)
     serving_token: str | None = None
     access_token: str | None = None
     training_memory: str = "8GB"

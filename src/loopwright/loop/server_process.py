@@ -14,7 +14,8 @@ from loopwright.features.online_stores import open_online_store
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
 from loopwright.serving.model_source import RegistrySource
-from loopwright.serving.server import ServerPlan, serve
+from loopwright.serving.server import serve
+from loopwright.serving.server_plan import ServerPlan
 
 if TYPE_CHECKING:
     from loopwright.loop.model import ModelDeclaration
@@ -31,6 +32,7 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
         datasets=tuple(dataset for dataset in loop.datasets.values() if isinstance(dataset.source, PushSource)),
         host=settings.serving_host,
         port=settings.serving_port if port is None else port,
+        grpc_port=settings.serving_grpc_port,
         tokens=() if settings.serving_token is None else (settings.serving_token,),
         hashed_keys=frozenset(name for name in models if _is_key_hashed(loop.models[name])),
         has_access_control=Access(stores.facts, stores.clock, stores.ids).is_on,

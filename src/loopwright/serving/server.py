@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import json
 import os
 import signal
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
@@ -32,98 +29,52 @@ import uvloop
 from threadpoolctl import threadpool_limits
 
 from loopwright.core.access import Access
-from loopwright.core.errors import LoopwrightError, SettingsError
+from loopwright.core.errors import LoopwrightError
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.data.lake import Lake
 from loopwright.features.online_stores import open_online_store
 from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.further_door import DoorParts
 from loopwright.serving.guard import Guard
 from loopwright.serving.http_server import HttpServer
 from loopwright.serving.ingest_door import IngestDoor
+from loopwright.serving.listening import open_listening
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.outcomes_door import OutcomesDoor
 from loopwright.serving.prediction_log import PredictionLog
 from loopwright.serving.rest import RestDoor
+from loopwright.serving.server_plan import ServerPlan
 from loopwright.serving.shadow import ShadowRunner
 from loopwright.serving.swap import ModelWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    import socket
+    from collections.abc import Sequence
 
     from loopwright.core.storage.stores import Stores
-    from loopwright.data.dataset import Dataset
     from loopwright.features.online import OnlineStore
     from loopwright.serving.deploy import OnlineDeployment
+    from loopwright.serving.further_door import DoorMaker, FurtherDoor
     from loopwright.serving.model_source import ModelSource
+
+__all__ = ["Server", "ServerPlan", "serve"]
 
 _log = structlog.get_logger(__name__)
 _SYNC_CHECK_S = 0.25
 _DRAIN_CHECK_S = 0.02
 
 
-@dataclass(frozen=True)
-class ServerPlan:
-    """How a server runs.
-
-    Attributes:
-        models: The models that must be loaded for the server to be ready, with their deployments.
-        datasets: The datasets that take rows over HTTP.
-        host: Address to bind; another than loopback needs tokens.
-        port: Port to bind; 0 takes a free one, written to ``state_file``.
-        tokens: Bearer tokens of which callers must present one.
-        hashed_keys: The models whose rows are named by a key that their dataset has hashed.
-        has_access_control: Whether the workspace has tokens on record, which then are asked for.
-        state_file: Gets ``{"pid", "host", "port", "models"}`` once the server listens, and goes when it ends.
-        poll_s: Seconds between two looks at the change counter.
-        drain_delay_s: Seconds after SIGTERM for which requests are still accepted, so that load balancers notice.
-        drain_timeout_s: Seconds that requests in flight get to finish.
-        parent_pid: Process with whose end the server drains too, or None.
-        shadow_queue: Copies that may wait for the shadow, per model.
-    """
-
-    models: Mapping[str, OnlineDeployment]
-    datasets: tuple[Dataset, ...] = ()
-    host: str = "127.0.0.1"
-    port: int = 0
-    tokens: tuple[str, ...] = ()
-    has_access_control: bool = False
-    hashed_keys: frozenset[str] = frozenset()
-    state_file: Path | None = None
-    poll_s: float = 0.3
-    drain_delay_s: float = 0.5
-    drain_timeout_s: float = 30.0
-    parent_pid: int | None = None
-    shadow_queue: int = 256
-
-    def __post_init__(self) -> None:
-        if not self.models and not self.datasets:
-            raise SettingsError(
-                "A server needs a model to serve, or a dataset to push to.",
-                hint="Declare one with loop.deploy(…) or source=lw.push().",
-            )
-        if not is_loopback(self.host) and not (self.tokens or self.has_access_control):
-            raise SettingsError(
-                f"Binding to {self.host} opens the server to other machines, and no token is set.",
-                hint="Make one with `loopwright access create`, set LOOPWRIGHT_SERVING_TOKEN, or bind to 127.0.0.1.",
-            )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class Server:
     """One serving process; `run` returns when it has drained."""
 
     def __init__(
-        self, stores: Stores, source: ModelSource, plan: ServerPlan, *, online: OnlineStore | None = None
+        self,
+        stores: Stores,
+        source: ModelSource,
+        plan: ServerPlan,
+        *,
+        online: OnlineStore | None = None,
+        doors: Sequence[DoorMaker] = (),
     ) -> None:
         self.plan = plan
         self.metrics = ServingMetrics()
@@ -137,6 +88,10 @@ class Server:
         self._shadows: list[ShadowRunner] = []
         self.endpoints = {model: self._endpoint(model, deployment) for model, deployment in plan.models.items()}
         self.watch = ModelWatch(source, self.endpoints, online=online, metrics=self.metrics, clock=stores.clock)
+        guard = Guard(plan.tokens, Access(stores.facts, stores.clock, stores.ids), clock=stores.clock)
+        version = installed_version("loopwright")
+        parts = DoorParts(self.endpoints, self, guard, self.metrics, stores.clock, stores.ids, version, plan)
+        self._further: list[FurtherDoor] = [make(parts) for make in doors]
         self.door = RestDoor(
             self.endpoints,
             state=self,
@@ -147,8 +102,8 @@ class Server:
             metrics=self.metrics,
             clock=stores.clock,
             ids=stores.ids,
-            version=installed_version("loopwright"),
-            guard=Guard(plan.tokens, Access(stores.facts, stores.clock, stores.ids), clock=stores.clock),
+            version=version,
+            guard=guard,
         )
 
     def _endpoint(self, model: str, deployment: OnlineDeployment) -> Endpoint:
@@ -185,14 +140,8 @@ class Server:
         problems = [self.watch.problems[model] for model in missing if model in self.watch.problems]
         return f"Not loaded yet: {', '.join(missing)}." + (f" {' '.join(problems)}" if problems else "")
 
-    def run(self) -> None:
-        """Serve until SIGTERM or SIGINT.
-
-        Raises:
-            SettingsError: When the address cannot be bound.
-        """
-        sock = _bind(self.plan.host, self.plan.port)
-        port = int(sock.getsockname()[1])
+    def run(self, sock: socket.socket) -> None:
+        """Serve what arrives at a bound socket, until SIGTERM or SIGINT."""
         threads = [
             threading.Thread(target=self._follow, name="loopwright-watch", daemon=True),
             threading.Thread(target=self._sync, name="loopwright-sync", daemon=True),
@@ -201,7 +150,7 @@ class Server:
             for thread in threads:
                 thread.start()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._serve(sock, port))
+                runner.run(self._serve(sock))
         finally:
             gc.unfreeze()
             self._stop.set()
@@ -217,14 +166,16 @@ class Server:
             if self.plan.state_file is not None:
                 self.plan.state_file.unlink(missing_ok=True)
 
-    async def _serve(self, sock: socket.socket, port: int) -> None:
+    async def _serve(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
         http = HttpServer(self.door)
         await http.listen(sock)
-        self._write_state(port)
+        for further in self._further:
+            await further.listen()
+        self._write_state()
         while not asked.is_set() and (self.plan.parent_pid is None or os.getppid() == self.plan.parent_pid):
             with suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), 1.0)
@@ -239,12 +190,20 @@ class Server:
             if self._stores.clock.monotonic() > ends:
                 break
             await asyncio.sleep(_DRAIN_CHECK_S)
-        await http.close(timeout_s=max(0.0, ends - self._stores.clock.monotonic()))
+        left = max(0.0, ends - self._stores.clock.monotonic())
+        await asyncio.gather(http.close(timeout_s=left), *(further.close(timeout_s=left) for further in self._further))
 
-    def _write_state(self, port: int) -> None:
+    def _write_state(self) -> None:
         if self.plan.state_file is None:
             return
-        document = {"pid": os.getpid(), "host": self.plan.host, "port": port, "models": sorted(self.endpoints)}
+        document: dict[str, object] = {
+            "pid": os.getpid(),
+            "host": self.plan.host,
+            "port": self.plan.port,
+            "models": sorted(self.endpoints),
+        }
+        if self.plan.grpc_port is not None:
+            document["grpc_port"] = self.plan.grpc_port
         written = self.plan.state_file.with_suffix(f".{os.getpid()}.tmp")
         written.parent.mkdir(parents=True, exist_ok=True)
         written.write_text(json.dumps(document))
@@ -270,26 +229,29 @@ class Server:
                 log.sync_if_due()
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        hint = "Is this project up already? If not, set another [serving] port in loopwright.toml."
-        raise SettingsError(f"Cannot listen on {host}:{port} ({error.strerror}).", hint=hint) from error
-    return sock
-
-
-def serve(stores: Stores, source: ModelSource, plan: ServerPlan, *, online: OnlineStore | None = None) -> None:
-    """Serve the plan's models until SIGTERM or SIGINT; return when all that was in flight is answered and logged.
+def serve(
+    stores: Stores,
+    source: ModelSource,
+    plan: ServerPlan,
+    *,
+    online: OnlineStore | None = None,
+    doors: Sequence[DoorMaker] = (),
+) -> None:
+    """Serve the plan's models in this process until SIGTERM or SIGINT; return when all is answered and logged.
 
     Args:
         stores: The stores of the workspace.
         source: Says which versions to serve; `RegistrySource` for those of the registry.
-        plan: What to serve, where and how.
+        plan: What to serve, where and how; its ``workers`` are not looked at.
         online: Where features that requests do not carry are looked up; the settings' own by default.
+        doors: What makes the doors beside HTTP.
+
+    Raises:
+        SettingsError: When an address cannot be bound.
     """
-    Server(stores, source, plan, online=online or open_online_store(stores.settings.online_url)).run()
+    listening, bound = open_listening(plan, stores.clock)
+    try:
+        used = online or open_online_store(stores.settings.online_url)
+        Server(stores, source, bound, online=used, doors=doors).run(listening.http)
+    finally:
+        listening.close()
