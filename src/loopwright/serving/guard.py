@@ -52,9 +52,25 @@ class Guard:
             UnauthorizedRequestError: If it has no valid token, where one is needed.
             ForbiddenRequestError: If the token's role does not include what is asked.
         """
+        if self.is_on:
+            needed: Role = "operator" if request.path.startswith(_OPERATOR_PATHS) else "viewer"
+            self.admit(request.header(b"authorization"), needs=needed, asked=request.path)
+
+    def admit(self, authorization: str | None, *, needs: Role, asked: str) -> None:
+        """Let the bearer of a token pass.
+
+        Args:
+            authorization: ``Bearer <token>``, or None.
+            needs: The role that takes.
+            asked: What is asked for, for the message.
+
+        Raises:
+            UnauthorizedRequestError: If it is no valid token, where one is needed.
+            ForbiddenRequestError: If the token's role does not include what is asked.
+        """
         if not self.is_on:
             return
-        scheme, _, token = (request.header(b"authorization") or "").partition(" ")
+        scheme, _, token = (authorization or "").partition(" ")
         secret = token.strip()
         presented = secret.encode("latin-1", "replace")
         if scheme.lower() != "bearer":
@@ -64,10 +80,9 @@ class Guard:
         found = self._principal(secret)
         if found is None:
             raise _unauthorized()
-        needed: Role = "operator" if request.path.startswith(_OPERATOR_PATHS) else "viewer"
-        if not found.may(needed):
+        if not found.may(needs):
             raise ForbiddenRequestError(
-                f"{found.name} is {found.role}, and {request.path} needs {needed}.", hint="Use another token."
+                f"{found.name} is {found.role}, and {asked} needs {needs}.", hint="Use another token."
             )
 
     def _principal(self, secret: str) -> Principal | None:
