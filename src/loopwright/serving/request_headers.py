@@ -19,8 +19,15 @@ def request_id(request: HttpRequest) -> str | None:
         InvalidRequestError: When it is empty, too long or not printable.
     """
     given = request.header(b"x-request-id")
-    if given is None:
-        return None
+    return None if given is None else checked_request_id(given)
+
+
+def checked_request_id(given: str) -> str:
+    """Return a caller's id of a request.
+
+    Raises:
+        InvalidRequestError: When it is empty, too long or not printable.
+    """
     if not given or len(given) > _LONGEST_REQUEST_ID or not given.isprintable():
         raise InvalidRequestError(f"X-Request-Id must have 1 to {_LONGEST_REQUEST_ID} printable characters.")
     return given
@@ -50,8 +57,15 @@ def deadline(request: HttpRequest, began: float) -> float | None:
         InvalidRequestError: When it is no number of milliseconds.
     """
     text = request.header(b"x-request-timeout-ms")
-    if text is None:
-        return None
+    return None if text is None else deadline_of(text, began)
+
+
+def deadline_of(text: str, began: float) -> float:
+    """Return when so many milliseconds are over, on the clock of ``began``.
+
+    Raises:
+        InvalidRequestError: When the text is no number of milliseconds.
+    """
     try:
         timeout_ms = float(text)
     except ValueError:
