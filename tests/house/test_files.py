@@ -83,5 +83,6 @@ def test_the_environment_is_read_in_one_place(source: Path) -> None:
         for path in python_files(source)
         if re.search(r"os\.(environ|getenv)", path.read_text()) and path.name != "settings.py"
     ]
-    # A child process is given a copy of its parent's variables, and a default is set for OpenMP; nothing is decided.
-    assert set(readers) == {"training/process.py", "core/openmp.py"}
+    # A child process is given a copy of its parent's variables, a default is set for OpenMP, and Ray is told to report
+    # nothing; nothing is decided.
+    assert set(readers) == {"training/process.py", "core/openmp.py", "core/compute_ray.py"}

@@ -56,7 +56,7 @@ _BACKENDS = {
     "online_url": ("sqlite:///", "redis://", "rediss://"),
     "stream_url": ("sqlite:///", "kafka://"),
     "engine_url": ("duckdb://", "spark://"),
-    "compute_url": ("local://",),
+    "compute_url": ("local://", "ray://"),
 }
 
 

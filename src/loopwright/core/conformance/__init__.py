@@ -1,0 +1,1 @@
+"""What every adapter of a port of the ground must do; importable by adapters elsewhere."""
