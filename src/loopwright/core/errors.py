@@ -14,6 +14,7 @@
     ├── RefusedError                  everything works, and the answer is no                  exit code 3
     │   ├── GateRefusedError          no passing verdict
     │   ├── AliasConflictError        somebody else moved the alias first
+    │   ├── ExchangeTakenError        another process answers this stream's events
     │   ├── UntrustedError            code or a pickle from elsewhere
     │   ├── BudgetSpentError          the holdout, the retrain or the spend budget is used up
     │   └── AccessDeniedError         no token, or one whose role does not include it
@@ -38,6 +39,7 @@
         ├── NotFoundRequestError      404
         ├── WrongMethodError          405
         ├── TooLargeError             413
+        ├── UnsupportedMediaError     415
         ├── OverloadedError           429
         ├── ModelFailedError          500
         ├── NotReadyError             503
@@ -162,6 +164,10 @@ class GateRefusedError(RefusedError):
 
 class AliasConflictError(RefusedError):
     """The alias no longer points where the caller expected."""
+
+
+class ExchangeTakenError(RefusedError):
+    """Another process answers the events of this stream; this one has written nothing since."""
 
 
 class UntrustedError(RefusedError):
@@ -289,6 +295,12 @@ class TooLargeError(RequestError):
     """The body or the number of rows is over the server's bound."""
 
     status = 413
+
+
+class UnsupportedMediaError(RequestError):
+    """The body is of a type, or packed in a way, that this route does not read."""
+
+    status = 415
 
 
 class OverloadedError(RequestError):

@@ -166,25 +166,13 @@ class SqliteEventLog:
             raise DeclarationError("An idempotent append needs both producer and sequence.", hint="Give both, or none.")
         if not events:
             return []
-        at = (self._clock.now() - _EPOCH) // timedelta(microseconds=1)
+        at = stored_microseconds(self._clock.now())
         with self._writing("append") as connection:
             if producer is not None and sequence is not None:
                 known = self._appended(connection, topic, producer, sequence)
                 if known is not None:
                     return known
-            row = connection.execute(
-                "INSERT INTO topics VALUES (?, ?, 0) ON CONFLICT (topic) DO UPDATE SET last = last + excluded.last "
-                "RETURNING last",
-                (topic, len(events)),
-            ).fetchone()
-            first = int(row[0]) - len(events) + 1
-            connection.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (topic, first + i, event.key, event.value, _headers_text(event.headers), at)
-                    for i, event in enumerate(events)
-                ],
-            )
+            first = self._insert(connection, topic, events, at)
             if producer is not None:
                 connection.execute(
                     "INSERT OR REPLACE INTO producers VALUES (?, ?, ?, ?, ?)",
@@ -205,7 +193,7 @@ class SqliteEventLog:
                     offset=offset,
                     value=value,
                     key=key,
-                    headers=json.loads(headers) if headers else {},
+                    headers=stored_headers(headers),
                     appended_at=_EPOCH + timedelta(microseconds=at),
                 )
                 for offset, value, key, headers, at in rows
@@ -257,6 +245,23 @@ class SqliteEventLog:
         if connection is not None and self._local.process == os.getpid():
             connection.close()
         self._local.connection = None
+
+    def _insert(self, connection: sqlite3.Connection, topic: str, events: Sequence[Event], at: int) -> int:
+        """Add events within a transaction and return the offset of the first."""
+        row = connection.execute(
+            "INSERT INTO topics VALUES (?, ?, 0) ON CONFLICT (topic) DO UPDATE SET last = last + excluded.last "
+            "RETURNING last",
+            (topic, len(events)),
+        ).fetchone()
+        first = int(row[0]) - len(events) + 1
+        connection.executemany(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (topic, first + i, event.key, event.value, _headers_text(event.headers), at)
+                for i, event in enumerate(events)
+            ],
+        )
+        return first
 
     def _appended(self, connection: sqlite3.Connection, topic: str, producer: str, sequence: int) -> list[int] | None:
         row = connection.execute(
@@ -345,6 +350,16 @@ def _path(url: str | Path) -> Path:
     if "://" in url:
         raise SettingsError(f"'{url}' is no place for the event log.", hint="Use sqlite:/// and a path.")
     return Path(url)
+
+
+def stored_microseconds(moment: datetime) -> int:
+    """Return a moment as the file has it: microseconds since 1970 UTC."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def stored_headers(text: str | None) -> dict[str, str]:
+    """Return headers from the text that the file has of them."""
+    return json.loads(text) if text else {}
 
 
 def _headers_text(headers: Mapping[str, str]) -> str | None:
