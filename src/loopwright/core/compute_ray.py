@@ -62,7 +62,7 @@ class RayCompute:
             import ray  # noqa: PLC0415 - an extra, and two seconds to import
         except ModuleNotFoundError as error:
             raise MissingExtraError(str(error.name), extra="ray") from error
-        self._ray = ray
+        self._ray: Any = ray
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address == LOCAL:
             options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
@@ -70,14 +70,14 @@ class RayCompute:
         else:
             options["address"] = f"ray://{address}"
         try:
-            ray.init(**options)
+            self._ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise FailedError(
                 f"The Ray cluster {address} cannot be used: {str(error).splitlines()[0]}",
                 hint="Check [compute] url in loopwright.toml, and that the cluster runs the same versions of Python "
                 "and Ray.",
             ) from error
-        self._workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     @property
     def workers(self) -> int:

@@ -2,6 +2,7 @@
 
 The tasks run in workers, which import this module: ``tasks_of_a_folder`` is their entry.
 """
+# ruff: noqa: S101 - assertions are what this module is made of
 
 from __future__ import annotations
 
