@@ -25,6 +25,8 @@ from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
 from loopwright.features.lookup import LookupResult, ViewLookup, look_up
 from loopwright.features.request import RequestField, Row, read_field
+from loopwright.features.request_column import read_block, read_column
+from loopwright.features.row_batch import RowBatch
 from loopwright.features.transform_run import run_in_batches
 
 if TYPE_CHECKING:
@@ -126,7 +128,8 @@ class FeatureAssembly:
         """Turn request rows into the model's input.
 
         Args:
-            rows: One mapping per row, as JSON gives them; images as bytes or base64 text.
+            rows: One mapping per row, as JSON gives them; images as bytes or base64 text. A `RowBatch` is taken by
+                column.
             online: Where the views' values are; needed if the model uses a view.
             now: The moment of the request, for the views' ttl; needed if the model uses a view.
 
@@ -137,10 +140,17 @@ class FeatureAssembly:
         """
         if not rows:
             raise InvalidRequestError(NO_ROWS, hint="Send at least one.")
-        if self._block_reader is not None and (block := self._block_reader.read(rows)) is not None:
-            return Assembled(self.fields, block, ())
-        ignored = self._check_names(rows)
-        raw = {field.name: self._hide(read_field(rows, field), field) for field in self.inputs}
+        batch = rows if isinstance(rows, RowBatch) else None
+        if self._block_reader is not None:
+            block = self._block_reader.read(rows) if batch is None else read_block(batch, self._names, self._expected)
+            if block is not None:
+                return Assembled(self.fields, block, ())
+        if batch is None:
+            ignored = self._check_names(rows)
+            raw = {field.name: self._hide(read_field(rows, field), field) for field in self.inputs}
+        else:
+            ignored = tuple(sorted(batch.columns.keys() - self._expected))
+            raw = {field.name: self._hide(read_column(batch, field), field) for field in self.inputs}
         columns: dict[str, Array] = {}
         for field in self.fields:
             if field.origin == "column":
@@ -205,6 +215,10 @@ class FeatureAssembly:
     @cached_property
     def _block_reader(self) -> BlockReader | None:
         return BlockReader.for_fields(self.inputs, self.fields, self.known)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
 
     @cached_property
     def _expected(self) -> frozenset[str]:

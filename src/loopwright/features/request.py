@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -48,12 +49,19 @@ class RequestField:
         type: Its declared column type.
         required: Whether a row without it, or with null, is refused.
         hidden: What the dataset holds in its place: ``hash`` for pseudonyms, ``mask`` for outlines, None for the value.
+        shape: Empty for one value per row; otherwise the shape of each row's array of numbers or booleans.
     """
 
     name: str
     type: ValueType
     required: bool = True
     hidden: Literal["hash", "mask"] | None = None
+    shape: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many values one row has (1 for a scalar)."""
+        return math.prod(self.shape)
 
     @property
     def is_payload(self) -> bool:
@@ -62,12 +70,14 @@ class RequestField:
 
     def to_json(self) -> dict[str, object]:
         """Return the field as plain JSON values."""
-        return {"name": self.name, "type": self.type, "required": self.required, "hidden": self.hidden}
+        plain = {"name": self.name, "type": self.type, "required": self.required, "hidden": self.hidden}
+        return {**plain, "shape": list(self.shape)} if self.shape else plain
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RequestField:
         """Read a field as ``to_json`` wrote it."""
-        return cls(value["name"], value["type"], value["required"], value.get("hidden"))
+        shape = tuple(value.get("shape", ()))
+        return cls(value["name"], value["type"], value["required"], value.get("hidden"), shape)
 
 
 def read_field(rows: Sequence[Row], field: RequestField) -> Array | list[bytes | None]:
@@ -83,6 +93,24 @@ def read_field(rows: Sequence[Row], field: RequestField) -> Array | list[bytes |
     values = [row.get(name) for row in rows]
     if field.required and None in values:
         _missing(rows, field)
+    return read_values(values, field)
+
+
+def missing_column(field: RequestField) -> InvalidRequestError:
+    """Return the refusal of rows that all lack a required field."""
+    return _lacking(0, field, "is missing")
+
+
+def read_values(values: list[object], field: RequestField) -> Array | list[bytes | None]:
+    """Return one field's values, one per row, as ``read_field`` does.
+
+    Raises:
+        InvalidRequestError: If a required value is None or a value has the wrong type.
+    """
+    if field.required and None in values:
+        raise _lacking(values.index(None), field, "is null")
+    if field.shape:
+        return _read_arrays(values, field)
     if field.is_payload:
         return [_payload(value, index, field) for index, value in enumerate(values)]
     match field.type:
@@ -129,6 +157,24 @@ def _numbers(values: list[object], field: RequestField, *, whole: bool) -> Array
         ) from error
 
 
+def _read_arrays(values: list[object], field: RequestField) -> Array:
+    """Return one array of the field's shape per row, from lists (nested or flat)."""
+    one = RequestField(field.name, field.type)
+    rows: list[object] = []
+    for index, value in enumerate(values):
+        flat = [value]
+        while flat and all(isinstance(item, list) for item in flat):
+            flat = [inner for item in flat for inner in cast("list[object]", item)]
+        if len(flat) != field.width or not isinstance(value, list) or None in flat:
+            message = f"Row {index}: the field '{field.name}' must be a list of {field.width} values without null."
+            raise InvalidRequestError(message, field=field.name, row=index)
+        try:
+            rows.append(read_values(flat, one))
+        except InvalidRequestError:
+            _wrong(index, field, value)
+    return cast("Array", np.array(rows).reshape(len(values), *field.shape))
+
+
 def _check_all(values: list[object], field: RequestField, kinds: tuple[type, ...]) -> None:
     if not set(map(type, values)) <= {*kinds, type(None)}:
         for index, value in enumerate(values):
@@ -173,14 +219,17 @@ def _missing(rows: Sequence[Row], field: RequestField) -> NoReturn:
     for index, row in enumerate(rows):
         value = row.get(field.name, _MISSING)
         if value is None or value is _MISSING:
-            state = "is null" if value is None else "is missing"
-            raise InvalidRequestError(
-                f"Row {index}: the field '{field.name}' {state}; expected {_EXPECTED[field.type]}.",
-                field=field.name,
-                row=index,
-                hint="Send it, or declare the column with required=False.",
-            )
+            raise _lacking(index, field, "is null" if value is None else "is missing")
     raise AssertionError("a missing value was seen and not found")
+
+
+def _lacking(row: int, field: RequestField, state: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"Row {row}: the field '{field.name}' {state}; expected {_EXPECTED[field.type]}.",
+        field=field.name,
+        row=row,
+        hint="Send it, or declare the column with required=False.",
+    )
 
 
 def _wrong(index: int, field: RequestField, value: object) -> NoReturn:
