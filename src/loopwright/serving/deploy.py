@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PayloadPolicy: TypeAlias = Literal["full", "none"]
+LogFullPolicy: TypeAlias = Literal["drop_newest", "shed"]
+FsyncPolicy: TypeAlias = Literal["none", "interval", "always"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class OnlineDeployment:
         latency_slack_ms: The absolute rise of a latency quantile that is tolerated, in milliseconds.
         alpha: The chance that a harmless version is rolled back by mistake, over the whole of a release.
         log_payloads: ``"full"`` keeps the features as served with each prediction, ``"none"`` keeps only the answer.
+        log_full: When the disk is so slow that the prediction log's ring is full: ``"drop_newest"`` answers and counts
+            the rows as dropped, ``"shed"`` refuses calls with 429, for models whose log is audited.
+        log_fsync: What of the log survives the loss of power: ``"interval"`` all but the last second, ``"always"``
+            every answer, ``"none"`` what the kernel had written by itself.
         max_in_flight: Requests of this model worked on at once; more are answered 429.
 
     Raises:
@@ -48,6 +54,8 @@ class OnlineDeployment:
     latency_slack_ms: float = 5.0
     alpha: float = 0.01
     log_payloads: PayloadPolicy = "full"
+    log_full: LogFullPolicy = "drop_newest"
+    log_fsync: FsyncPolicy = "interval"
     max_in_flight: int = 256
 
     def __post_init__(self) -> None:
@@ -69,6 +77,10 @@ class OnlineDeployment:
             )
         if self.log_payloads not in get_args(PayloadPolicy):
             raise DeclarationError(f"log_payloads must be 'full' or 'none', got {self.log_payloads!r}.")
+        if self.log_full not in get_args(LogFullPolicy):
+            raise DeclarationError(f"log_full must be 'drop_newest' or 'shed', got {self.log_full!r}.")
+        if self.log_fsync not in get_args(FsyncPolicy):
+            raise DeclarationError(f"log_fsync must be 'none', 'interval' or 'always', got {self.log_fsync!r}.")
         if self.max_in_flight < 1:
             raise DeclarationError(f"max_in_flight must be at least 1, got {self.max_in_flight}.")
 
@@ -89,6 +101,8 @@ def online(
     latency_slack_ms: float = 5.0,
     alpha: float = 0.01,
     log_payloads: PayloadPolicy = "full",
+    log_full: LogFullPolicy = "drop_newest",
+    log_fsync: FsyncPolicy = "interval",
     max_in_flight: int = 256,
 ) -> OnlineDeployment:
     """Declare an online deployment; the arguments are those of `OnlineDeployment`, durations as text.
@@ -106,5 +120,7 @@ def online(
         latency_slack_ms=latency_slack_ms,
         alpha=alpha,
         log_payloads=log_payloads,
+        log_full=log_full,
+        log_fsync=log_fsync,
         max_in_flight=max_in_flight,
     )

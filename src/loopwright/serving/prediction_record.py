@@ -104,11 +104,10 @@ def decode_records(payload: bytes) -> list[PredictionRecord]:
 
 def to_table(records: Iterable[PredictionRecord]) -> pa.Table:
     """Lay records out as the lake's columns (`PREDICTION_SCHEMA`)."""
-    rows = list(records)
+    columns = list(zip(*map(msgspec.structs.astuple, records), strict=True)) or [()] * len(PREDICTION_SCHEMA)
     arrays = [
-        pa.array([getattr(row, "ts_us" if field.name == "at" else field.name) for row in rows], type=field.type)
-        for field in PREDICTION_SCHEMA
-    ]
+        pa.array(values, type=field.type) for field, values in zip(PREDICTION_SCHEMA, columns, strict=True)
+    ]  # the fields of a record are in the order of the columns
     return pa.Table.from_arrays(arrays, schema=PREDICTION_SCHEMA)
 
 

@@ -1,9 +1,9 @@
 """Append-only segment files: frames that survive a kill, and readers that never see half of one.
 
-A frame is ``length (4 bytes, little endian) | CRC-32 of the payload (4 bytes) | payload``. It is written with one
-``write``. A reader stops at the first frame that is short or does not match its checksum: what follows was never
-acknowledged. A writer holds an exclusive lock on its file for as long as it lives (the kernel lets go when the
-process dies, however it dies), which is how a reader knows a finished segment.
+A frame is ``length (4 bytes, little endian) | CRC-32 of the payload (4 bytes) | payload``. One frame, or several, are
+written with one ``write``. A reader stops at the first frame that is short or does not match its checksum: what follows
+was never acknowledged. A writer holds an exclusive lock on its file for as long as it lives (the kernel lets go when
+the process dies, however it dies), which is how a reader knows a finished segment.
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow as pa
 
 from loopwright.core.errors import StoreError, StoreFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+Payload: TypeAlias = bytes | pa.Buffer
 
 _HEADER = struct.Struct("<II")
 MAX_FRAME_BYTES = 1 << 30
+_COPIED_BYTES = 1 << 16  # a small frame is one buffer, which is quicker than two
+_MOST_PARTS = 512  # below the kernel's limit for one call (IOV_MAX, 1,024)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -54,43 +60,67 @@ class SegmentWriter:
         self.size = 0
         self.broken = False
 
-    def append(self, payload: bytes) -> int:
+    def append(self, payload: Payload) -> int:
         """Write one frame and return the offset after it.
 
         Raises:
             StoreFullError: When there is no space; nothing was written.
             StoreError: When the file cannot be written for another reason.
         """
-        frame = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        if isinstance(payload, bytes) and len(payload) < _COPIED_BYTES:
+            frame = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+            return self._write((frame,), len(frame))
+        return self.append_many((payload,))
+
+    def append_many(self, payloads: Sequence[Payload]) -> int:
+        """Write frames together, all or none of them, and return the offset after the last.
+
+        Raises:
+            StoreFullError: When there is no space; nothing was written.
+            StoreError: When the file cannot be written for another reason.
+        """
+        parts: list[Payload] = []
+        size = 0
+        for payload in payloads:
+            parts += (_HEADER.pack(len(payload), zlib.crc32(payload)), payload)
+            size += _HEADER.size + len(payload)
+        return self._write(parts if len(parts) <= _MOST_PARTS else (b"".join(parts),), size)
+
+    def _write(self, parts: Sequence[Payload], size: int) -> int:
         try:
-            written = os.write(self._fd, frame)
-            while written < len(frame):
-                written += os.write(self._fd, memoryview(frame)[written:])
+            written = os.write(self._fd, parts[0]) if len(parts) == 1 else os.writev(self._fd, parts)
+            if written < size:  # as at a limit of the file system: the rest goes, or says why not
+                rest = memoryview(b"".join(parts))
+                while written < size:
+                    written += os.write(self._fd, rest[written:])
         except OSError as error:
-            self._cut_back()
+            self.cut_back(self.size)
             if error.errno in _FULL:
                 raise StoreFullError(f"No space left for the segment {self.path.name} ({error.strerror}).") from error
             raise StoreError(f"The segment {self.path.name} cannot be written ({error.strerror}).") from error
-        self.size += len(frame)
+        self.size += size
         return self.size
 
-    def _cut_back(self) -> None:
-        """Drop a half-written frame; a file that cannot even be cut is not written to again."""
+    def cut_back(self, size: int) -> None:
+        """Drop what was written after an offset; a file that cannot even be cut is not written to again."""
         try:
-            os.ftruncate(self._fd, self.size)
+            os.ftruncate(self._fd, size)
         except OSError:
             self.broken = True
+        else:
+            self.size = size
 
     def sync(self) -> None:
         """Wait until everything written so far would survive the loss of power."""
         os.fdatasync(self._fd)
 
-    def close(self) -> None:
-        """Sync, let go of the lock and close."""
+    def close(self, *, sync: bool = True) -> None:
+        """Sync, if asked to, let go of the lock and close."""
         if self._fd < 0:
             return
         try:
-            os.fdatasync(self._fd)
+            if sync:
+                os.fdatasync(self._fd)
         finally:
             os.close(self._fd)
             self._fd = -1
