@@ -30,7 +30,7 @@ from loopwright.core.storage.stores import open_stores
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push
-from loopwright.features.online import OnlineRow, entity_key
+from loopwright.features.online import OnlineRow, entity_key, to_micros
 from loopwright.features.online_redis import RedisOnlineStore
 from loopwright.features.online_sqlite import SqliteOnlineStore
 from loopwright.features.store import FeatureStore
@@ -118,7 +118,7 @@ def main(entities=50_000, features=10, rounds=7):
         now = datetime.now(UTC)
         values = rng.random((entities, features)).tolist()
         rows = [
-            OnlineRow(entity_key([i]), now, now, {f"f{j}": value for j, value in enumerate(one)})
+            OnlineRow(entity_key([i]), to_micros(now), to_micros(now), {f"f{j}": value for j, value in enumerate(one)})
             for i, one in enumerate(values)
         ]
         stores = open_stores(Settings.load(folder, {}))

@@ -15,7 +15,7 @@ from tests.servers import free_port
 
 from loopwright.core.errors import SettingsError, StoreError, StoreFullError
 from loopwright.features.conformance.online_store import OnlineStoreConformance
-from loopwright.features.online import OnlineRow
+from loopwright.features.online import OnlineRow, to_micros
 from loopwright.features.online_redis import ROWS_PER_CALL, RedisOnlineStore
 
 SERVER = shutil.which("redis-server")
@@ -50,7 +50,8 @@ class TestRedis(OnlineStoreConformance):
 
 
 def _rows(count: int, moment: datetime, value: float) -> list[OnlineRow]:
-    return [OnlineRow(f'["c{n}"]', moment, moment, {"pace": value}) for n in range(count)]
+    at = to_micros(moment)
+    return [OnlineRow(f'["c{n}"]', at, at, {"pace": value}) for n in range(count)]
 
 
 def test_many_rows_go_in_one_transaction(url: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from loopwright.core.errors import FeatureError
-from loopwright.features.online import KeyLookup, OnlineRow, OnlineStore, entity_key, is_alive
+from loopwright.features.online import KeyLookup, OnlineRow, OnlineStore, entity_key, oldest_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,9 +97,8 @@ def _judged(view: ViewLookup, found: list[OnlineRow | None], rows: int, now: dat
     missing = tuple(place for place, row in enumerate(found) if row is None) if None in found else ()
     expired: tuple[int, ...] = ()
     if view.ttl is not None:
-        expired = tuple(
-            place for place, row in enumerate(found) if row is not None and not is_alive(row.event_time, now, view.ttl)
-        )
+        oldest = oldest_us(now, view.ttl)
+        expired = tuple(place for place, row in enumerate(found) if row is not None and row.event_us <= oldest)
         for place in expired:
             found[place] = None
     return FoundRows(found, LookupResult(view.name, rows, missing, expired))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from loopwright.core.errors import FeatureError
 from loopwright.core.storage.file_lock import FileLock
@@ -156,7 +157,7 @@ def _fill(
         for batch in session.latest(rows, until=until, after=after, batch=ROWS_PER_WRITE):
             ready = online_rows(rows, batch)
             written += online.write_many(key, ready)
-            moments = [to_micros(row.event_time) for row in ready]
+            moments = [row.event_us for row in ready]
             newest = max(moments, default=newest) if newest is None else max([newest, *moments])
         waits = _waits(session, rows, compiled, until)
     marked = {"inputs": now, "until": moment, "newest": newest, **waits}
@@ -220,18 +221,19 @@ def inputs_of(stores: Stores, lake: Lake, view: FeatureView, snapshots: Mapping[
 
 def online_rows(rows: ViewRows, batch: pa.RecordBatch) -> list[OnlineRow]:
     """Return rows as an online store keeps them; NaN becomes None, a time microseconds since 1970."""
-    columns = {name: plain_values(batch.column(name)) for name in batch.schema.names}
-    keys = [columns[name] for name in rows.join.entity]
-    values = [columns[name] for name in rows.join.features]
-    event, known = columns[rows.join.event_time], columns[rows.join.known_at]
+    names = rows.join.features
+    keys = [plain_values(batch.column(name)) for name in rows.join.entity]
+    columns = [plain_values(batch.column(name)) for name in names]
+    values = zip(*columns, strict=True) if columns else iter([()] * batch.num_rows)
     return [
-        OnlineRow(
-            entity_key([column[place] for column in keys]),
-            from_micros(cast("int", event[place])),
-            from_micros(cast("int", known[place])),
-            {name: column[place] for name, column in zip(rows.join.features, values, strict=True)},
+        OnlineRow(entity_key(key), cast("int", event), cast("int", known), dict(zip(names, one, strict=True)))
+        for key, event, known, one in zip(
+            zip(*keys, strict=True) if keys else iter([()] * batch.num_rows),
+            plain_values(batch.column(rows.join.event_time)),
+            plain_values(batch.column(rows.join.known_at)),
+            values,
+            strict=True,
         )
-        for place in range(batch.num_rows)
     ]
 
 
@@ -239,7 +241,6 @@ def plain_values(column: pa.Array | pa.ChunkedArray) -> list[Value]:
     """Return a column as an online store keeps its values."""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", tz=column.type.tz)).cast(pa.int64())
-    values = cast("list[Value]", column.to_pylist())
     if pa.types.is_floating(column.type):
-        return [None if value is None or math.isnan(cast("float", value)) else value for value in values]
-    return values
+        column = pc.if_else(pc.is_nan(column), None, column)
+    return cast("list[Value]", column.to_pylist())

@@ -28,15 +28,29 @@ class OnlineRow(msgspec.Struct, frozen=True):  # a Struct: cheap to make by the 
 
     Attributes:
         key: The entity, as ``entity_key`` writes it.
-        event_time: The moment the values speak of.
-        available_at: The moment they were known.
-        values: The features by name; times are microseconds since 1970 in UTC.
+        event_us: The moment the values speak of, in microseconds since 1970 in UTC.
+        available_us: The moment they were known, likewise.
+        values: The features by name; times among them are microseconds since 1970 in UTC, too.
+
+    >>> row = OnlineRow("[7]", 1_767_225_600_000_000, 1_767_225_600_000_000, {"pace": 4.2})
+    >>> row.event_time.isoformat()
+    '2026-01-01T00:00:00+00:00'
     """
 
     key: str
-    event_time: datetime
-    available_at: datetime
+    event_us: int
+    available_us: int
     values: dict[str, Value]
+
+    @property
+    def event_time(self) -> datetime:
+        """The moment the values speak of."""
+        return from_micros(self.event_us)
+
+    @property
+    def available_at(self) -> datetime:
+        """The moment the values were known."""
+        return from_micros(self.available_us)
 
 
 class KeyLookup(msgspec.Struct, frozen=True):
@@ -120,7 +134,7 @@ class MemoryOnlineStore:
             written = 0
             for row in incoming:
                 old = known.get(row.key)
-                if old is None or (row.event_time, row.available_at) >= (old.event_time, old.available_at):
+                if old is None or (row.event_us, row.available_us) >= (old.event_us, old.available_us):
                     known[row.key] = row
                     written += 1
             if mark is not None:
@@ -134,7 +148,8 @@ class MemoryOnlineStore:
         with self._lock:
             known = self._rows.get(view, {})
             found = [known.get(key) for key in keys]
-        return [row if row is not None and is_alive(row.event_time, now, ttl) else None for row in found]
+        oldest = oldest_us(now, ttl)
+        return [row if row is not None and row.event_us > oldest else None for row in found]
 
     def read_views(self, asked: Sequence[KeyLookup], *, now: datetime) -> list[list[OnlineRow | None]]:
         """Return what ``read_many`` gives for each of several views."""
@@ -188,9 +203,9 @@ def entity_key(values: Sequence[object]) -> str:
     return _encode(plain).decode()
 
 
-def is_alive(event_time: datetime, now: datetime, ttl: timedelta | None) -> bool:
-    """Say whether a row still counts: ``event_time > now - ttl``, the rule of the point-in-time join."""
-    return ttl is None or event_time > now - ttl
+def oldest_us(now: datetime, ttl: timedelta | None) -> int:
+    """Return the moment after which a row still counts: ``event_time > now - ttl``, as in the point-in-time join."""
+    return -(2**63) if ttl is None else to_micros(now - ttl)
 
 
 def to_micros(moment: datetime) -> int:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from loopwright.core.errors import MissingExtraError, SettingsError, StoreBusyError, StoreError, StoreFullError
-from loopwright.features.online import KeyLookup, OnlineRow, Value, from_micros, to_micros
+from loopwright.features.online import KeyLookup, OnlineRow, Value, oldest_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,7 +81,7 @@ class RedisOnlineStore:
         """Store rows and, with them, the mark; return how many were not older than what was there."""
         pairs: list[str | bytes] = []
         for row in rows:
-            pairs += (row.key, _time(row.event_time) + _time(row.available_at) + _encode(row.values))
+            pairs += (row.key, _time(row.event_us) + _time(row.available_us) + _encode(row.values))
         calls = range(0, len(pairs), 2 * ROWS_PER_CALL)
         with self._translated(), self._client.pipeline(transaction=True) as pipeline:
             for start in calls:
@@ -185,14 +185,14 @@ class RedisOnlineStore:
             raise StoreError(f"The online store {self.where}: {error}.") from error
 
 
-def _time(moment: datetime) -> bytes:
-    return b"%020d" % (to_micros(moment) + _ZERO)
+def _time(micros: int) -> bytes:
+    return b"%020d" % (micros + _ZERO)
 
 
 def _rows(
     keys: Sequence[str], found: Sequence[bytes | None], now: datetime, ttl: timedelta | None
 ) -> list[OnlineRow | None]:
-    oldest = b"" if ttl is None else _time(now - ttl)
+    oldest = b"" if ttl is None else _time(oldest_us(now, ttl))
     return [
         None if value is None or value[:_TIME] <= oldest else _row(key, value)
         for key, value in zip(keys, found, strict=True)
@@ -201,6 +201,4 @@ def _rows(
 
 def _row(key: str, value: bytes) -> OnlineRow:
     event_time, available_at = value[:_TIME], value[_TIME : 2 * _TIME]
-    moment = from_micros(int(event_time) - _ZERO)
-    known = moment if available_at == event_time else from_micros(int(available_at) - _ZERO)
-    return OnlineRow(key, moment, known, _decode(value[2 * _TIME :]))
+    return OnlineRow(key, int(event_time) - _ZERO, int(available_at) - _ZERO, _decode(value[2 * _TIME :]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from loopwright.core.errors import FeatureError
@@ -180,6 +181,10 @@ class FeatureStore:
 
 
 def _keys(view: OnlineView, entity_rows: Sequence[Mapping[str, object]]) -> list[str]:
+    if len(view.entity) == 1:
+        (column,) = view.entity
+        with suppress(KeyError):
+            return [entity_key((row[column],)) for row in entity_rows]
     keys: list[str] = []
     for index, row in enumerate(entity_rows):
         missing = [name for name in view.entity if name not in row]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopwright.features.online import KeyLookup, OnlineRow, OnlineStore, Value
+from loopwright.features.online import KeyLookup, OnlineRow, OnlineStore, Value, to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 
 def _row(key: str, hours: float, value: float | None, *, late: float = 0.0) -> OnlineRow:
     moment = NOON + hours * HOUR
-    return OnlineRow(key, moment, moment + late * HOUR, {"pace": value})
+    return OnlineRow(key, to_micros(moment), to_micros(moment + late * HOUR), {"pace": value})
 
 
 def _value(store: OnlineStore, key: str, *, view: str = "v@1") -> object:
@@ -45,7 +45,7 @@ class OnlineStoreConformance:
     def test_gives_back_what_was_written(self, store: OnlineStore) -> None:
         """Values of every kind and both times come back exactly."""
         values: dict[str, Value] = {"a": 1.5, "b": 2**60, "c": True, "d": "Ålesund", "e": None, "f": [0.1, -2.0]}
-        row = OnlineRow('["c7"]', NOON, NOON + timedelta(microseconds=1), values)
+        row = OnlineRow('["c7"]', to_micros(NOON), to_micros(NOON) + 1, values)
         assert store.write_many("v@1", [row]) == 1
         assert store.read_many("v@1", ['["c7"]'], now=NOON, ttl=None) == [row]
 
