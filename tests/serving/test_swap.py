@@ -7,7 +7,8 @@ from loopwright.serving.loading import prepare, self_test
 from loopwright.serving.model_source import Target
 from loopwright.serving.router import Routing
 from loopwright.serving.shadow import ShadowRunner, ShadowTask
-from loopwright.serving.swap import RETRY_SECONDS, ModelWatch
+from loopwright.serving.swap import ModelWatch
+from loopwright.serving.workers.promotion import RETRY_S
 
 
 class Source:
@@ -104,7 +105,7 @@ def test_a_champion_that_does_not_load_leaves_the_old_one_and_is_tried_again(sou
     assert "OSError" in watch.problems["nonce"]
     source.broken.clear()
     assert not watch.check()
-    clock.advance(RETRY_SECONDS)
+    clock.advance(RETRY_S)
     assert watch.check()
     assert parts.endpoint.active.champion.predictor.version == 2
     assert watch.problems == {}

@@ -40,6 +40,11 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._tick: asyncio.TimerHandle | None = None
 
+    @property
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        return len(self._connections)
+
     async def listen(self, sock: socket.socket) -> None:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()

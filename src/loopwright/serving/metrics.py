@@ -87,6 +87,12 @@ class ServingMetrics:
         )
         self._outcomes = Counter("loopwright_outcomes", "Outcomes received.", ("model",), registry=self.registry)
         self._ready = Gauge("loopwright_ready", "1 when all declared models are loaded.", registry=self.registry)
+        self._loop_lag = Gauge(
+            "loopwright_loop_lag_seconds",
+            "By how much the event loop is late.",
+            ("worker",),
+            registry=self.registry,
+        )
         self.registry.register(_PerRequest(self))
         self.registry.register(_LogRows(self._logs))
 
@@ -156,6 +162,10 @@ class ServingMetrics:
     def ready(self, *, is_ready: bool) -> None:
         """Show whether the server is ready."""
         self._ready.set(1 if is_ready else 0)
+
+    def loop_lag(self, worker: int, seconds: float) -> None:
+        """Show by how much the event loop of a process is late."""
+        self._loop_lag.labels(str(worker)).set(seconds)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

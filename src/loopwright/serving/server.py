@@ -1,8 +1,8 @@
 """The serving process: one event loop that answers, and threads that load, compute, shadow and sync.
 
-Start it with `serve`. It binds at once, is ready when every declared model has a version loaded and tested, follows
-aliases and releases while it runs, and on SIGTERM says "not ready", finishes what is in flight, flushes the log and
-ends.
+Start it with `serve`, or several of them behind one socket with `loopwright.serving.workers`. It binds at once, is
+ready when every declared model has a version loaded and tested, follows aliases and releases while it runs, and on
+SIGTERM says "not ready", finishes what is in flight, flushes the log and ends.
 
 Measured with ``bench/serving.py`` on a shared 2-core machine (gradient boosting, 10 features, one row per request, the
 client on the same machine, three runs): 5,000 to 13,500 requests/s with everything on; of a bare uvicorn handler around
@@ -15,25 +15,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import os
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING
 
-import structlog
-import uvloop
 from threadpoolctl import threadpool_limits
 
 from loopwright.core.access import Access
-from loopwright.core.errors import LoopwrightError
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.data.lake import Lake
 from loopwright.features.online_stores import open_online_store
+from loopwright.serving.admission import QueueLimits
+from loopwright.serving.alone import Alone
 from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.front_door import FrontDoor
 from loopwright.serving.further_door import DoorParts
 from loopwright.serving.guard import Guard
 from loopwright.serving.http_server import HttpServer
@@ -43,29 +39,39 @@ from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.outcomes_door import OutcomesDoor
 from loopwright.serving.prediction_log import PredictionLog
 from loopwright.serving.rest import RestDoor
+from loopwright.serving.running import run_server
 from loopwright.serving.server_plan import ServerPlan
 from loopwright.serving.shadow import ShadowRunner
 from loopwright.serving.swap import ModelWatch
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from loopwright.core.storage.stores import Stores
     from loopwright.features.online import OnlineStore
     from loopwright.serving.deploy import OnlineDeployment
     from loopwright.serving.further_door import DoorMaker, FurtherDoor
+    from loopwright.serving.membership import Membership
     from loopwright.serving.model_source import ModelSource
 
 __all__ = ["Server", "ServerPlan", "serve"]
 
-_log = structlog.get_logger(__name__)
 _SYNC_CHECK_S = 0.25
-_DRAIN_CHECK_S = 0.02
 
 
 class Server:
-    """One serving process; `run` returns when it has drained."""
+    """What one serving process works with: its endpoints, versions, doors, logs and threads.
+
+    Attributes:
+        endpoints: The served models by name.
+        watch: Follows the source, where this is the only process of its server.
+        models: The versions of this process.
+        door: The HTTP door.
+        http: The listening side of HTTP, from `join` on.
+        asked_to_end: Set by a signal.
+        draining: Whether the process is about to end.
+        problems: Why what is wanted is not in force, by model.
+    """
 
     def __init__(
         self,
@@ -79,7 +85,13 @@ class Server:
         self.plan = plan
         self.metrics = ServingMetrics()
         self._stores = stores
-        self._draining = False
+        self.source = source
+        self.clock = stores.clock
+        self.http: HttpServer
+        self.asked_to_end = asyncio.Event()
+        self.draining = False
+        self._settled = False
+        self._listening: list[FurtherDoor] = []
         self._stop = threading.Event()
         self._executor = ThreadPoolExecutor(1, "loopwright-model")
         self._io = ThreadPoolExecutor(1, "loopwright-io")
@@ -88,6 +100,9 @@ class Server:
         self._shadows: list[ShadowRunner] = []
         self.endpoints = {model: self._endpoint(model, deployment) for model, deployment in plan.models.items()}
         self.watch = ModelWatch(source, self.endpoints, online=online, metrics=self.metrics, clock=stores.clock)
+        self.models = self.watch.models
+        self.problems = self.watch.problems
+        self._sync_thread = threading.Thread(target=self._sync, name="loopwright-sync", daemon=True)
         guard = Guard(plan.tokens, Access(stores.facts, stores.clock, stores.ids), clock=stores.clock)
         version = installed_version("loopwright")
         parts = DoorParts(self.endpoints, self, guard, self.metrics, stores.clock, stores.ids, version, plan)
@@ -120,108 +135,59 @@ class Server:
             shadow=shadow,
             clock=self._stores.clock,
             ids=self._stores.ids,
-            max_in_flight=deployment.max_in_flight,
+            limits=QueueLimits.of(deployment),
+            max_delay_s=deployment.max_delay.total_seconds(),
+            max_batch_rows=deployment.max_batch_rows,
             log_payloads=deployment.log_payloads,
             pseudonym=Pseudonyms(self._stores.facts).of if model in self.plan.hashed_keys else None,
         )
 
-    @property
-    def draining(self) -> bool:
-        """Return whether the server is about to end."""
-        return self._draining
-
     def not_ready_because(self) -> str | None:
         """Return why the server is not ready, or None when it is."""
-        if self._draining:
+        if self.draining:
             return "The server is draining."
         missing = [model for model, endpoint in self.endpoints.items() if endpoint.active is None]
         if not missing:
             return None
-        problems = [self.watch.problems[model] for model in missing if model in self.watch.problems]
+        problems = [self.problems[model] for model in missing if model in self.problems]
         return f"Not loaded yet: {', '.join(missing)}." + (f" {' '.join(problems)}" if problems else "")
 
-    def run(self, sock: socket.socket) -> None:
-        """Serve what arrives at a bound socket, until SIGTERM or SIGINT."""
-        threads = [
-            threading.Thread(target=self._follow, name="loopwright-watch", daemon=True),
-            threading.Thread(target=self._sync, name="loopwright-sync", daemon=True),
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._serve(sock))
-        finally:
-            gc.unfreeze()
-            self._stop.set()
-            for thread in threads:
-                thread.join(timeout=10)
-            for shadow in self._shadows:
-                shadow.close()
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._io.shutdown(wait=True)
-            self._ingests.shutdown(wait=True)
-            for log in self._logs:
-                log.close()
-            if self.plan.state_file is not None:
-                self.plan.state_file.unlink(missing_ok=True)
+    def join(self, membership: Membership) -> None:
+        """Make the HTTP door, which also answers for the group; called on the event loop."""
+        self.http = HttpServer(FrontDoor(self.door, membership))
+        self._sync_thread.start()
 
-    async def _serve(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked.set)
-        http = HttpServer(self.door)
-        await http.listen(sock)
+    async def open_further_doors(self) -> None:
+        """Open the doors beside HTTP."""
         for further in self._further:
             await further.listen()
-        self._write_state()
-        while not asked.is_set() and (self.plan.parent_pid is None or os.getppid() == self.plan.parent_pid):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asked.wait(), 1.0)
-        await self._drain(http)
+            self._listening.append(further)
 
-    async def _drain(self, http: HttpServer) -> None:
-        """Refuse readiness, let the work finish, and close."""
-        self._draining = http.closing = True
-        await asyncio.sleep(self.plan.drain_delay_s)
-        ends = self._stores.clock.monotonic() + self.plan.drain_timeout_s
-        while any(endpoint.in_flight for endpoint in self.endpoints.values()):
-            if self._stores.clock.monotonic() > ends:
-                break
-            await asyncio.sleep(_DRAIN_CHECK_S)
-        left = max(0.0, ends - self._stores.clock.monotonic())
-        await asyncio.gather(http.close(timeout_s=left), *(further.close(timeout_s=left) for further in self._further))
+    async def close_doors(self, *, timeout_s: float) -> None:
+        """Close all doors, letting what has begun be answered for at most ``timeout_s`` seconds."""
+        further = (door.close(timeout_s=timeout_s) for door in self._listening)
+        await asyncio.gather(self.http.close(timeout_s=timeout_s), *further)
 
-    def _write_state(self) -> None:
-        if self.plan.state_file is None:
-            return
-        document: dict[str, object] = {
-            "pid": os.getpid(),
-            "host": self.plan.host,
-            "port": self.plan.port,
-            "models": sorted(self.endpoints),
-        }
-        if self.plan.grpc_port is not None:
-            document["grpc_port"] = self.plan.grpc_port
-        written = self.plan.state_file.with_suffix(f".{os.getpid()}.tmp")
-        written.parent.mkdir(parents=True, exist_ok=True)
-        written.write_text(json.dumps(document))
-        written.replace(self.plan.state_file)
+    def settle(self) -> None:
+        """Bound the threads of what was loaded; once all is there, never walk it again for garbage."""
+        threadpool_limits(limits=1)  # one BLAS thread: processes give the parallelism
+        if not self._settled and self.not_ready_because() is None:
+            gc.collect()
+            gc.freeze()
+            self._settled = True
 
-    def _follow(self) -> None:
-        frozen = False
-        while not self._stop.is_set():
-            try:
-                if self.watch.check():
-                    threadpool_limits(limits=1)  # one BLAS thread: processes give the parallelism
-                    if not frozen and self.not_ready_because() is None:
-                        gc.collect()
-                        gc.freeze()  # what is loaded now stays: never walk it again
-                        frozen = True
-            except LoopwrightError as error:
-                _log.warning("the facts could not be read; serving goes on", reason=error.message)
-            self._stop.wait(self.plan.poll_s)
+    def close(self) -> None:
+        """Finish what waits, flush the logs, and end the threads."""
+        self._stop.set()
+        if self._sync_thread.is_alive():
+            self._sync_thread.join(timeout=10)
+        for shadow in self._shadows:
+            shadow.close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._io.shutdown(wait=True)
+        self._ingests.shutdown(wait=True)
+        for log in self._logs:
+            log.close()
 
     def _sync(self) -> None:
         while not self._stop.wait(_SYNC_CHECK_S):
@@ -252,6 +218,7 @@ def serve(
     listening, bound = open_listening(plan, stores.clock)
     try:
         used = online or open_online_store(stores.settings.online_url)
-        Server(stores, source, bound, online=used, doors=doors).run(listening.http)
+        server = Server(stores, source, bound, online=used, doors=doors)
+        run_server(server, Alone(listening.http))
     finally:
         listening.close()

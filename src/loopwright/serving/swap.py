@@ -1,32 +1,28 @@
-"""Following the registry: new versions are loaded and tested aside, then put in force by replacing one pointer.
+"""Following the source in a server of one process: the two phases of a promotion, with one member.
 
 Runs on a thread of its own. Requests never wait for it: those that began on the old versions finish on them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
-import structlog
-
-from loopwright.core.errors import LoopwrightError
-from loopwright.serving.endpoint import Active
-from loopwright.serving.loading import prepare
-from loopwright.serving.router import Routing
+from loopwright.serving.served_models import ServedModels, VersionRefusedError
+from loopwright.serving.workers.messages import Abort, Commit, Prepare
+from loopwright.serving.workers.promotion import Promotion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from loopwright.core.clock import Clock
     from loopwright.features.online import OnlineStore
-    from loopwright.serving.endpoint import Endpoint, Slot
+    from loopwright.serving.endpoint import Endpoint
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.model_source import ModelSource, Target
+    from loopwright.serving.workers.promotion import Sent
 
-_log = structlog.get_logger(__name__)
-KEPT_WARM = 3
-"""Versions of a model kept in memory, so that a rollback needs no load."""
-RETRY_SECONDS = 10.0
+_ONLY = 1
 
 
 class ModelWatch:
@@ -47,66 +43,59 @@ class ModelWatch:
         metrics: ServingMetrics,
         clock: Clock,
     ) -> None:
+        self.models = ServedModels(source, endpoints, online=online, metrics=metrics, clock=clock)
         self._source = source
-        self._endpoints = endpoints
-        self._online = online
-        self._metrics = metrics
+        self._names = tuple(endpoints)
         self._clock = clock
         self._counter: int | None = None
-        self._applied: dict[str, Target] = {}
-        self._slots: dict[str, dict[str, Slot]] = {model: {} for model in endpoints}
-        self._retry_at: float | None = None
-        self.problems: dict[str, str] = {}
+        self._promotion = Promotion()
+        self._promotion.joined(_ONLY, clock.monotonic())
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why what is wanted is not in force, by model."""
+        return self._promotion.problems
 
     def check(self) -> bool:
         """Look once; return whether something was put in force."""
         counter = self._source.change_counter()
-        due = self._retry_at is not None and self._clock.monotonic() >= self._retry_at
-        if counter == self._counter and not due:
-            return False
-        self._retry_at = None
-        changed = False
-        for model, endpoint in self._endpoints.items():
-            changed |= self._bring(model, endpoint)
+        now = self._clock.monotonic()
+        if counter == self._counter:
+            return self._carry_out(self._promotion.step(now))
+        changed = self._carry_out(self._promotion.want(wanted_of(self._source, self._names), now))
         self._counter = counter
         return changed
 
-    def _bring(self, model: str, endpoint: Endpoint) -> bool:
-        target = self._source.target(model)
-        if target is None or target == self._applied.get(model):
-            return False
-        champion = self._slot(model, target.champion)
-        if champion is None:
-            self._retry_at = self._clock.monotonic() + RETRY_SECONDS
-            self._source.refuse(model, target.champion, self.problems[model])
-            return False
-        challenger = None if target.challenger is None else self._slot(model, target.challenger)
-        routing = target.routing
-        if target.challenger is not None and challenger is None:
-            self._source.refuse(model, target.challenger, self.problems[model])
-            routing = Routing(routing.champion)
-        endpoint.active = Active(routing, champion, challenger)
-        self._applied[model] = target
-        _log.info("in force", model=model, champion=target.champion, challenger=target.challenger, stage=routing.stage)
-        return True
+    def _carry_out(self, orders: Iterable[Sent]) -> bool:
+        waiting = deque(orders)
+        changed = False
+        while waiting:
+            order = waiting.popleft().message
+            if isinstance(order, Prepare):
+                refused, reason = prepare_turn(self.models, order)
+                now = self._clock.monotonic()
+                waiting += self._promotion.prepared(_ONLY, order.turn, refused, reason, now)
+            elif isinstance(order, Commit):
+                at = self.models.commit(order.turn)
+                waiting += self._promotion.committed_by(_ONLY, order.turn, at, self._clock.monotonic())
+                changed = True
+            elif isinstance(order, Abort):
+                self.models.abort(order.turn)
+            else:
+                self._source.refuse(order.model, order.version, order.reason)
+        return changed
 
-    def _slot(self, model: str, version_id: str) -> Slot | None:
-        """Return a version ready to answer, loading it at need; None when it cannot be brought up."""
-        slots = self._slots[model]
-        slot = slots.pop(version_id, None)
-        if slot is None:
-            began = self._clock.monotonic()
-            try:
-                slot = prepare(self._source.load(version_id), online=self._online, clock=self._clock)
-            except Exception as error:  # noqa: BLE001 - a model's code may raise anything
-                reason = error.message if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
-                self.problems[model] = f"{version_id} could not be loaded: {reason}"
-                self._metrics.load_failed(model)
-                _log.error("version refused", model=model, version=version_id, reason=reason)
-                return None
-            self._metrics.loaded(model, slot.predictor.version, self._clock.monotonic() - began)
-        self.problems.pop(model, None)
-        slots[version_id] = slot  # the most recently used stands last
-        while len(slots) > KEPT_WARM:
-            del slots[next(iter(slots))]
-        return slot
+
+def wanted_of(source: ModelSource, models: Iterable[str]) -> dict[str, Target]:
+    """Return what should be in force, for the models that have a champion."""
+    targets = {model: source.target(model) for model in models}
+    return {model: target for model, target in targets.items() if target is not None}
+
+
+def prepare_turn(models: ServedModels, order: Prepare) -> tuple[str | None, str]:
+    """Carry out phase one; return the version at fault and why, or None and nothing."""
+    try:
+        models.prepare(order.turn, order.model, order.target)
+    except VersionRefusedError as error:
+        return error.version_id, error.message
+    return None, ""

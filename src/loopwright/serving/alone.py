@@ -1,0 +1,93 @@
+"""A server of one process: it follows the source on a thread, and nobody watches over it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from loopwright.core.errors import LoopwrightError
+from loopwright.serving.loop_lag import LATE_S, LoopLag
+from loopwright.serving.state_file import remove_state, write_state
+
+if TYPE_CHECKING:
+    import socket
+
+    from loopwright.serving.membership import Ending
+    from loopwright.serving.server import Server
+
+_log = structlog.get_logger(__name__)
+
+
+class Alone:
+    """The only process of its server.
+
+    Args:
+        sock: The bound socket.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lag = LoopLag()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._server: Server | None = None
+
+    async def open(self, server: Server) -> None:
+        """Accept, and follow the source."""
+        self._server = server
+        self._thread = threading.Thread(target=self._follow, args=(server,), name="loopwright-watch", daemon=True)
+        self._thread.start()
+        self._lag.start()
+        await server.http.listen(self._sock)
+        await server.open_further_doors()
+        write_state(server.plan)
+
+    async def ended(self) -> Ending:
+        """Wait for a signal, or for the end of the parent process."""
+        server = self._opened()
+        parent = server.plan.parent_pid
+        while not server.asked_to_end.is_set() and (parent is None or os.getppid() == parent):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(server.asked_to_end.wait(), 1.0)
+        return "asked"
+
+    def stop_accepting(self) -> None:
+        """Go on: there is nobody else to accept."""
+
+    def unwell(self) -> str | None:
+        """Return that the event loop is late, where it is."""
+        late = self._lag.seconds()
+        return f"The event loop is {late:.1f} s late." if late >= LATE_S else None
+
+    async def exposition(self) -> bytes:
+        """Return the metrics of this process."""
+        server = self._opened()
+        server.metrics.loop_lag(1, self._lag.seconds())
+        return server.metrics.exposition()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        if self._server is not None:
+            remove_state(self._server.plan)
+
+    def _opened(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("the server is not open")
+        return self._server
+
+    def _follow(self, server: Server) -> None:
+        while not self._stop.is_set():
+            try:
+                if server.watch.check():
+                    server.settle()
+            except LoopwrightError as error:
+                _log.warning("the facts could not be read; serving goes on", reason=error.message)
+            self._stop.wait(server.plan.poll_s)
