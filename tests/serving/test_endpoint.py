@@ -13,6 +13,7 @@ from loopwright.core.errors import (
     NotReadyError,
     OverloadedError,
 )
+from loopwright.serving.admission import QueueLimits
 from loopwright.serving.endpoint import Active, InferenceCall
 from loopwright.serving.prediction_record import decode_records
 from loopwright.serving.router import Routing
@@ -167,7 +168,7 @@ def test_a_full_shadow_queue_drops_the_newest_and_counts_it(make_endpoint, make_
 
 
 def test_too_many_in_flight_are_shed(make_endpoint, make_slot):
-    parts = make_endpoint(max_in_flight=2)
+    parts = make_endpoint(limits=QueueLimits(max_calls=2))
     slot = make_slot(1)
     slot.inline_rows = 0
     parts.endpoint.active = Active(Routing(1), slot)
@@ -225,7 +226,7 @@ def test_a_cancelled_request_is_counted_as_dropped(make_endpoint, make_slot):
 
 def test_answers_reach_their_own_caller(make_endpoint, make_slot):
     """Concurrent requests of many sizes, on the loop and on the executor: each gets its own rows' answers."""
-    parts = make_endpoint(max_in_flight=10_000)
+    parts = make_endpoint(limits=QueueLimits(max_calls=10_000, budget_s=60.0))
     slot = make_slot(1)
     slot.inline_rows = 3
     parts.endpoint.active = Active(Routing(1), slot)

@@ -304,13 +304,21 @@ class UnsupportedMediaError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """The bounded queue is full; ``retry_after_s`` says when to try again."""
+    """The bounded queue is full; ``retry_after_s`` says when to try again.
+
+    Attributes:
+        retry_after_s: Seconds after which it is expected to have room.
+        queue_rows: Rows that waited, or None where it was not about rows.
+    """
 
     status = 429
 
-    def __init__(self, message: str, *, retry_after_s: float, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float, queue_rows: int | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+        self.queue_rows = queue_rows
 
 
 class ModelFailedError(RequestError):

@@ -1,4 +1,4 @@
-"""How one request enters the prediction log: its rows' records, built when the answer (or the failure) is known."""
+"""One call between its arrival and its answer, and how the calls of a batch enter the prediction log together."""
 
 from __future__ import annotations
 
@@ -6,117 +6,253 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopwright.core.errors import RequestError
+from loopwright.features.served_struct import served_struct
+from loopwright.serving.prediction_columns import COLUMNAR_ROWS, records_table
 from loopwright.serving.prediction_record import PredictionRecord, features_json, output_cells, unfound_views
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from asyncio import TimerHandle
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    import pyarrow as pa
+
     from loopwright.core.clock import Clock
-    from loopwright.core.errors import RequestError
+    from loopwright.serving.batcher import Batcher
+    from loopwright.serving.inference_call import InferenceCall, Served
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.prediction_log import PredictionLog
     from loopwright.serving.predictor import Answers
     from loopwright.serving.router import Assignment
 
 
-class CallEntry(msgspec.Struct, frozen=True):
-    """What the records of one request share.
+class CallEntry:
+    """A call that has arrived and is not answered yet.
 
     Attributes:
-        began: Moment of acceptance on the monotonic clock, seconds.
-        at: The same moment, in UTC.
+        call: What is asked.
+        rows: How many rows it has.
+        began: Moment of arrival on the monotonic clock, seconds.
+        at: The moment of its turn of the event loop, in UTC.
+        then: Gets the answer, or the error, once.
+        done: Whether it has been answered, failed or was cancelled.
+        queued: Whether it waits in its batcher.
+        batcher: Where it was put; None until it is accepted.
+        timer: Fails it at its deadline, where it must wait.
+        assignment: Which version it goes to; from here on, set when its turn is over.
+        experiment: Release and step that it belongs to, or None.
+    """
+
+    __slots__ = (
+        *("assignment", "at", "batcher", "began", "call", "done", "experiment", "on_cancel", "prediction_ids"),
+        *("queued", "request_id", "rows", "then", "timer"),
+    )
+
+    assignment: Assignment
+    experiment: str | None
+    prediction_ids: list[str]
+    request_id: str
+
+    def __init__(
+        self,
+        call: InferenceCall,
+        began: float,
+        at: datetime,
+        then: Callable[[Served | RequestError], None] | None,
+        on_cancel: Callable[[CallEntry], None] | None,
+    ) -> None:
+        self.call = call
+        self.rows = len(call.rows)
+        self.began = began
+        self.at = at
+        self.then = then
+        self.on_cancel = on_cancel
+        self.done = False
+        self.queued = False
+        self.batcher: Batcher | None = None
+        self.timer: TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Say that no answer is wanted any more; what is not being computed yet never will be."""
+        if not self.done and self.on_cancel is not None:
+            self.on_cancel(self)
+
+    def settle(self, outcome: Served | RequestError | None) -> None:
+        """Hand over the outcome; None tells nobody."""
+        self.done = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        then, self.then, self.on_cancel = self.then, None, None
+        if then is not None and outcome is not None:
+            then(outcome)
+
+    def mirrored(self) -> CallEntry:
+        """Return a copy for the shadow: the same rows and ids, answered to nobody."""
+        copy = CallEntry(self.call, self.began, self.at, None, None)
+        copy.assignment = msgspec.structs.replace(self.assignment, route="shadow")
+        copy.experiment = self.experiment
+        copy.prediction_ids = self.prediction_ids
+        copy.request_id = self.request_id
+        return copy
+
+
+class Computed(msgspec.Struct, frozen=True):
+    """Calls that were computed together.
+
+    Attributes:
+        entries: The calls, in the order of their rows.
+        answers: The answers to all their rows, or why they failed.
+        rows: How many rows were computed.
+    """
+
+    entries: Sequence[CallEntry]
+    answers: Answers | RequestError
+    rows: int
+
+
+class CallLog:
+    """Write the records of whole batches in one frame, and count their calls.
+
+    Args:
+        model: Name of the model.
         keeps_features: Whether the features as served are kept.
     """
 
-    model: str
-    protocol: str
-    request_id: str
-    prediction_ids: list[str]
-    keys: Sequence[str | None] | None
-    at: datetime
-    began: float
-    experiment: str | None
-    keeps_features: bool
-    clock: Clock
-    log: PredictionLog
-    metrics: ServingMetrics
-
-    def write(self, version: int, assignment: Assignment, answers: Answers, *, route: str | None = None) -> None:
-        """Log the answered rows and count the request."""
-        seconds = self.clock.monotonic() - self.began
-        latency_us = int(seconds * 1e6)
-        at_us = _micros(self.at)
-        rows = len(self.prediction_ids)
-        taken = route or assignment.route
-        features = answers.features if self.keeps_features else None
-        lookups = answers.assembled.lookups
-        unfound = unfound_views(lookups, rows) if lookups else None
-        records = []
-        for index, prediction_id in enumerate(self.prediction_ids):
-            number, text = output_cells(answers.values[index], classifies=answers.classifies)
-            records.append(
-                PredictionRecord(
-                    prediction_id,
-                    self.request_id,
-                    at_us,
-                    self.model,
-                    version,
-                    taken,
-                    self.experiment,
-                    assignment.propensity,
-                    assignment.unit_hash,
-                    None if self.keys is None else self.keys[index],
-                    "" if features is None else features_json(features[index]),
-                    number,
-                    text,
-                    None if answers.probabilities is None else answers.probabilities[index],
-                    latency_us,
-                    rows,
-                    200,
-                    None,
-                    None if unfound is None else unfound[index],
-                )
-            )
-        self.log.write(records)
-        for lookup in lookups:
-            self.metrics.lookup(self.model, lookup)
-        self.metrics.request(self.model, version, taken, self.protocol, 200, seconds, rows)
-
-    def write_failure(
-        self, version: int, assignment: Assignment, error: RequestError, *, route: str | None = None
+    def __init__(
+        self, model: str, *, log: PredictionLog, metrics: ServingMetrics, clock: Clock, keeps_features: bool
     ) -> None:
-        """Log the rows of a request that failed after it was accepted, and count it."""
-        seconds = self.clock.monotonic() - self.began
-        at_us = _micros(self.at)
-        rows = len(self.prediction_ids)
-        taken = route or assignment.route
-        self.log.write(
-            [
+        self._model = model
+        self._log = log
+        self._metrics = metrics
+        self._clock = clock
+        self._keeps_features = keeps_features
+
+    def write(self, version: int, parts: Sequence[Computed]) -> None:
+        """Log the calls of a batch that nobody cancelled, then count them; they are on disk when this returns."""
+        now = self._clock.monotonic()
+        records: list[PredictionRecord] = []
+        for part in parts:
+            if isinstance(part.answers, RequestError):
+                self._add_failures(records, version, part, part.answers, now)
+            else:
+                self._add_answers(records, version, part, part.answers, now)
+        if records:
+            self._log.write(records)
+        model, count = self._model, self._metrics.request
+        for part in parts:
+            answers = part.answers
+            status = answers.status if isinstance(answers, RequestError) else 200
+            for entry in part.entries:
+                if not entry.done:
+                    taken, door = entry.assignment.route, entry.call.protocol
+                    count(model, version, taken, door, status, now - entry.began, entry.rows)
+            if not isinstance(answers, RequestError):
+                for lookup in answers.assembled.lookups:
+                    self._metrics.lookup(model, lookup)
+
+    def _add_answers(
+        self, records: list[PredictionRecord], version: int, part: Computed, answers: Answers, now: float
+    ) -> None:
+        values, probabilities, classifies = answers.values, answers.probabilities, answers.classifies
+        is_large = part.rows >= COLUMNAR_ROWS and len(part.entries) == 1
+        features = answers.features if self._keeps_features and not is_large else None
+        lookups = answers.assembled.lookups
+        unfound = unfound_views(lookups, part.rows) if lookups else None
+        row = -1
+        for entry in part.entries:
+            if entry.done:
+                row += entry.rows
+                continue
+            if is_large:
+                self._log.write_table(self._table(version, entry, answers, unfound, now))
+                continue
+            assignment, keys = entry.assignment, entry.call.keys
+            at_us, latency_us = _micros(entry.at), int((now - entry.began) * 1e6)
+            for index, prediction_id in enumerate(entry.prediction_ids):
+                row += 1
+                number, text = output_cells(values[row], classifies=classifies)
+                records.append(
+                    PredictionRecord(
+                        prediction_id,
+                        entry.request_id,
+                        at_us,
+                        self._model,
+                        version,
+                        assignment.route,
+                        entry.experiment,
+                        assignment.propensity,
+                        assignment.unit_hash,
+                        None if keys is None else keys[index],
+                        "" if features is None else features_json(features[row]),
+                        number,
+                        text,
+                        None if probabilities is None else probabilities[row],
+                        latency_us,
+                        part.rows,
+                        200,
+                        None,
+                        None if unfound is None else unfound[row],
+                    )
+                )
+
+    def _table(
+        self, version: int, entry: CallEntry, answers: Answers, unfound: Sequence[str | None] | None, now: float
+    ) -> pa.Table:
+        """Lay a large call out by column."""
+        assignment, assembled = entry.assignment, answers.assembled
+        return records_table(
+            prediction_ids=entry.prediction_ids,
+            request_id=entry.request_id,
+            ts_us=_micros(entry.at),
+            model=self._model,
+            version=version,
+            route=assignment.route,
+            experiment=entry.experiment,
+            propensity=assignment.propensity,
+            unit_hash=assignment.unit_hash,
+            latency_us=int((now - entry.began) * 1e6),
+            keys=entry.call.keys,
+            features=served_struct(assembled.columns, assembled.fields) if self._keeps_features else None,
+            values=answers.values,
+            classifies=answers.classifies,
+            probabilities=answers.probabilities,
+            unfound=unfound,
+        )
+
+    def _add_failures(
+        self, records: list[PredictionRecord], version: int, part: Computed, error: RequestError, now: float
+    ) -> None:
+        name = type(error).__name__
+        for entry in part.entries:
+            if entry.done:
+                continue
+            assignment, keys = entry.assignment, entry.call.keys
+            at_us, latency_us = _micros(entry.at), int((now - entry.began) * 1e6)
+            records.extend(
                 PredictionRecord(
                     prediction_id,
-                    self.request_id,
+                    entry.request_id,
                     at_us,
-                    self.model,
+                    self._model,
                     version,
-                    taken,
-                    self.experiment,
+                    assignment.route,
+                    entry.experiment,
                     assignment.propensity,
                     assignment.unit_hash,
-                    None if self.keys is None else self.keys[index],
+                    None if keys is None else keys[index],
                     "",
                     None,
                     None,
                     None,
-                    int(seconds * 1e6),
-                    rows,
+                    latency_us,
+                    part.rows,
                     error.status,
-                    type(error).__name__,
+                    name,
                 )
-                for index, prediction_id in enumerate(self.prediction_ids)
-            ]
-        )
-        self.metrics.request(self.model, version, taken, self.protocol, error.status, seconds, rows)
+                for index, prediction_id in enumerate(entry.prediction_ids)
+            )
 
 
 def _micros(moment: datetime) -> int:

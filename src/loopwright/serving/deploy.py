@@ -20,6 +20,8 @@ PayloadPolicy: TypeAlias = Literal["full", "none"]
 LogFullPolicy: TypeAlias = Literal["drop_newest", "shed"]
 FsyncPolicy: TypeAlias = Literal["none", "interval", "always"]
 
+_LONGEST_WAIT = timedelta(minutes=1)
+
 
 @dataclass(frozen=True)
 class OnlineDeployment:
@@ -39,7 +41,11 @@ class OnlineDeployment:
             the rows as dropped, ``"shed"`` refuses calls with 429, for models whose log is audited.
         log_fsync: What of the log survives the loss of power: ``"interval"`` all but the last second, ``"always"``
             every answer, ``"none"`` what the kernel had written by itself.
-        max_in_flight: Requests of this model worked on at once; more are answered 429.
+        max_in_flight: Requests of this model worked on, or waiting, beside the event loop; more are answered 429.
+        max_batch_rows: Rows up to which requests are computed together; None for what the version's warm-up finds.
+        max_delay: How long an idle version waits for more requests to compute with the first; 0 never waits.
+        queue_budget: The longest wait that is expected of any request: one that would wait longer is answered 429.
+        max_queue_rows: Rows that wait for one version; None for four of its largest batches.
 
     Raises:
         DeclarationError: When a value is out of its range.
@@ -57,6 +63,10 @@ class OnlineDeployment:
     log_full: LogFullPolicy = "drop_newest"
     log_fsync: FsyncPolicy = "interval"
     max_in_flight: int = 256
+    max_batch_rows: int | None = None
+    max_delay: timedelta = timedelta()
+    queue_budget: timedelta = timedelta(milliseconds=100)
+    max_queue_rows: int | None = None
 
     def __post_init__(self) -> None:
         percents = self.canary
@@ -81,8 +91,14 @@ class OnlineDeployment:
             raise DeclarationError(f"log_full must be 'drop_newest' or 'shed', got {self.log_full!r}.")
         if self.log_fsync not in get_args(FsyncPolicy):
             raise DeclarationError(f"log_fsync must be 'none', 'interval' or 'always', got {self.log_fsync!r}.")
-        if self.max_in_flight < 1:
-            raise DeclarationError(f"max_in_flight must be at least 1, got {self.max_in_flight}.")
+        for name in ("max_in_flight", "max_batch_rows", "max_queue_rows"):
+            bound: int | None = getattr(self, name)
+            if bound is not None and bound < 1:
+                raise DeclarationError(f"{name} must be at least 1, got {bound}.")
+        for name in ("max_delay", "queue_budget"):
+            wait: timedelta = getattr(self, name)
+            if not timedelta() <= wait <= _LONGEST_WAIT:
+                raise DeclarationError(f"{name} must lie between 0 and 60 s, got {wait.total_seconds():g} s.")
 
     @property
     def canary_shares(self) -> tuple[float, ...]:
@@ -104,6 +120,10 @@ def online(
     log_full: LogFullPolicy = "drop_newest",
     log_fsync: FsyncPolicy = "interval",
     max_in_flight: int = 256,
+    max_batch_rows: int | None = None,
+    max_delay: str | float | timedelta = 0,
+    queue_budget: str | float | timedelta = "100ms",
+    max_queue_rows: int | None = None,
 ) -> OnlineDeployment:
     """Declare an online deployment; the arguments are those of `OnlineDeployment`, durations as text.
 
@@ -123,4 +143,8 @@ def online(
         log_full=log_full,
         log_fsync=log_fsync,
         max_in_flight=max_in_flight,
+        max_batch_rows=max_batch_rows,
+        max_delay=parse_duration(max_delay),
+        queue_budget=parse_duration(queue_budget),
+        max_queue_rows=max_queue_rows,
     )

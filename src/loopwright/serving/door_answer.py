@@ -1,4 +1,4 @@
-"""What the HTTP doors share: an answer that is there now or is awaited, its headers, and the methods of a path."""
+"""What the HTTP doors share: an answer that is there now, comes with its turn or is awaited; headers and methods."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, TypeAlias
 
 from loopwright.core.errors import WrongMethodError
-from loopwright.serving.endpoint import Served
 from loopwright.serving.http_message import HttpResponse
+from loopwright.serving.pending_response import PendingResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loopwright.serving.call_entry import CallEntry
     from loopwright.serving.http_message import HttpRequest
+    from loopwright.serving.inference_call import Served
 
-Answer: TypeAlias = HttpResponse | Coroutine[object, None, HttpResponse]
+Answer: TypeAlias = HttpResponse | PendingResponse | Coroutine[object, None, HttpResponse]
 
 
-def written(served: Served | Coroutine[object, None, Served], write: Callable[[Served], HttpResponse]) -> Answer:
-    """Write an answer out, now or when it is there."""
-    if isinstance(served, Served):
-        return write(served)
-
-    async def wait() -> HttpResponse:
-        return write(await served)
-
-    return wait()
+def written(entry: CallEntry, write: Callable[[Served], HttpResponse]) -> PendingResponse:
+    """Write the answer to a call out when it is there."""
+    return PendingResponse(entry, write)
 
 
 def served_headers(served: Served) -> list[tuple[bytes, bytes]]:

@@ -1,25 +1,29 @@
-"""One served model: admission, routing, computation, the log and the shadow, in the order a request meets them.
+"""One served model: a turn's calls are routed, admitted, computed in batches, logged and answered, in this order.
 
-Every door (rows, Open Inference Protocol, later others) turns its bytes into an `InferenceCall` and hands it to
-``answer``. The versions in force are one immutable object that is read once per request and replaced as a whole, so a
-swap never fails a request and an answer always names the version that computed it.
+Every door (rows, Open Inference Protocol, others) turns its bytes into an `InferenceCall` and hands it over with
+``answer`` or ``begin``. The calls that arrive within one turn of the event loop are taken together at its end: ids are
+made, versions chosen and batches computed for all of them at once, and one frame holds the records of a batch. Nothing
+waits for a timer. The versions in force are one immutable object that is read once per turn and replaced as a whole,
+so a swap never fails a request and an answer always names the version that computed it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from loopwright.core.errors import DeadlineError, NotReadyError, OverloadedError, RequestError
-from loopwright.serving.call_entry import CallEntry
+from loopwright.core.errors import NotReadyError, RequestError
+from loopwright.serving.admission import Admission, QueueLimits
+from loopwright.serving.batch import compute, parts_of
+from loopwright.serving.batcher import Batcher
+from loopwright.serving.call_entry import CallEntry, CallLog, Computed
+from loopwright.serving.inference_call import InferenceCall, Served
 from loopwright.serving.shadow import ShadowTask
+from loopwright.serving.slot import Active, Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -28,87 +32,18 @@ if TYPE_CHECKING:
     from loopwright.serving.deploy import PayloadPolicy
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.prediction_log import PredictionLog
-    from loopwright.serving.predictor import Answers, Predictor
-    from loopwright.serving.router import Assignment, Routing
     from loopwright.serving.shadow import ShadowRunner
 
-_OVERLOAD_RETRY_S = 1.0
-_SLOW_INLINE_S = 0.005  # the features are part of it: decoding an image is not in the warm-up's timing
-_SLOW_INLINE_CALLS = 16
-
-
-@dataclass
-class Slot:
-    """A predictor with its place to run.
-
-    Attributes:
-        predictor: Answers rows with one version.
-        inline_rows: Requests of up to so many rows are computed on the event loop itself (below a millisecond, by the
-            warm-up's timing);
-            0 sends all to the executor.
-        lock: Held while the version computes: calls of one version never overlap.
-        slow_calls: By how many the slow calls on the event loop outnumber the others lately.
-    """
-
-    predictor: Predictor
-    inline_rows: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    slow_calls: int = 0
-
-    def note(self, seconds: float) -> None:
-        """Hear how long a call on the event loop took; a version that is mostly slow goes to the executor."""
-        if seconds <= _SLOW_INLINE_S:
-            self.slow_calls -= self.slow_calls > 0  # a busy machine makes single calls slow, and is no reason
-            return
-        self.slow_calls += 1
-        if self.slow_calls >= _SLOW_INLINE_CALLS:
-            self.inline_rows = 0
-
-
-@dataclass(frozen=True)
-class Active:
-    """The versions in force and how traffic is split between them."""
-
-    routing: Routing
-    champion: Slot
-    challenger: Slot | None = None
-
-
-class InferenceCall(msgspec.Struct, frozen=True):
-    """A request in the terms of no protocol.
-
-    Attributes:
-        rows: Request fields by name.
-        protocol: Name of the door, for the metrics.
-        request_id: The caller's id of the request, or None.
-        keys: The caller's key of each row, or None.
-        unit: What sticks to a version in a canary; None for the only key, or the request's id.
-        pinned: Version number asked for, or None.
-        deadline: Moment on the monotonic clock after which no answer is wanted, or None.
-    """
-
-    rows: list[dict[str, object]]
-    protocol: str
-    request_id: str | None = None
-    keys: Sequence[str | None] | None = None
-    unit: str | None = None
-    pinned: int | None = None
-    deadline: float | None = None
-
-
-class Served(msgspec.Struct, frozen=True):
-    """An answer, with what its caller and the log call it."""
-
-    model: str
-    version: int
-    route: str
-    request_id: str
-    prediction_ids: list[str]
-    answers: Answers
+__all__ = ["Active", "Endpoint", "InferenceCall", "Served", "Slot"]
 
 
 class Endpoint:
-    """Answer requests for one model; used from one event loop."""
+    """Answer requests for one model; used from one event loop.
+
+    Attributes:
+        active: The versions in force, or None.
+        in_flight: Calls that have begun and are not answered.
+    """
 
     def __init__(
         self,
@@ -120,7 +55,9 @@ class Endpoint:
         shadow: ShadowRunner,
         clock: Clock,
         ids: Ids,
-        max_in_flight: int = 256,
+        limits: QueueLimits | None = None,
+        max_delay_s: float = 0.0,
+        max_batch_rows: int | None = None,
         log_payloads: PayloadPolicy = "full",
         pseudonym: Callable[[str], str] | None = None,
     ) -> None:
@@ -133,23 +70,34 @@ class Endpoint:
         self._shadow = shadow
         self._clock = clock
         self._ids = ids
-        self._max_in_flight = max_in_flight
+        self._max_delay_s = max_delay_s
+        self._max_batch_rows = max_batch_rows
         self._pseudonym = pseudonym
-        self._log_payloads = log_payloads
+        self._admission = Admission(model, limits or QueueLimits(), metrics=metrics, clock=clock)
+        self._call_log = CallLog(model, log=log, metrics=metrics, clock=clock, keeps_features=log_payloads == "full")
+        self._turn: list[CallEntry] = []
+        self._turn_at: datetime = clock.now()
+        self._turn_of: asyncio.AbstractEventLoop | None = None
+        self._batchers: list[Batcher] = []
 
     async def answer(self, call: InferenceCall) -> Served:
         """Answer a request; its records are on disk (or counted as dropped) before this returns.
 
         Raises:
             NotReadyError: When no version is loaded.
-            OverloadedError: When too many requests are being worked on.
+            OverloadedError: When too much waits.
             NotFoundRequestError: When the pinned version is not served.
             InvalidRequestError: When the rows do not fit the model.
             DeadlineError: When the caller's deadline passed.
             ModelFailedError: When the model raised.
         """
-        served = self.begin(call)
-        return served if isinstance(served, Served) else await served
+        future: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        entry = self.begin(call, partial(_resolve, future))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            entry.cancel()
+            raise
 
     def stored_keys(self, keys: Sequence[str | None] | None) -> Sequence[str | None] | None:
         """Return the keys of rows as the dataset has them: pseudonyms where its key is hashed."""
@@ -158,137 +106,156 @@ class Endpoint:
             return keys
         return [None if key is None else change(key) for key in keys]
 
-    def begin(self, call: InferenceCall) -> Served | Coroutine[object, None, Served]:
-        """Answer at once where the version computes on the event loop; otherwise return what to await.
+    def begin(self, call: InferenceCall, then: Callable[[Served | RequestError], None] | None = None) -> CallEntry:
+        """Take a call into the turn of the event loop.
 
-        The request is accepted and counted when this returns; a coroutine must be awaited. Raises what ``answer`` does.
+        Args:
+            call: What is asked.
+            then: Gets the answer or the error, never before this returns.
+
+        Raises:
+            NotReadyError: When no version is loaded.
         """
-        try:
-            active, slot, assignment, entry = self._admit(call)
-        except RequestError as error:
+        if self.active is None:
+            error = NotReadyError(f"The model '{self.model}' is not loaded.", hint="Try again in a moment.")
             self._metrics.refused(self.model, call.protocol, error.status)
-            raise
-        rows = len(call.rows)
-        self._log.accept(rows)
-        if rows > slot.inline_rows or _expired(call, entry.began) or not slot.lock.acquire(blocking=False):
-            self.in_flight += 1
-            return self._answer_beside(call, active, slot, assignment, entry)
-        try:
-            answers = slot.predictor.predict_many(call.rows, now=entry.at)
-        except RequestError as error:
-            entry.write_failure(slot.predictor.version, assignment, error)
-            raise
-        except BaseException:
-            self._log.drop(rows, "cancelled")
-            raise
-        finally:
-            slot.lock.release()
-        slot.note(self._clock.monotonic() - entry.began)
-        return self._served(call, active, slot, assignment, entry, answers)
+            raise error
+        loop = asyncio.get_running_loop()
+        if self._turn_of is not loop:
+            self._turn_of = loop
+            self._turn_at = self._clock.now()
+            loop.call_soon(self._end_turn)
+        entry = CallEntry(call, self._clock.monotonic(), self._turn_at, then, self._forget)
+        self._turn.append(entry)
+        self.in_flight += 1
+        return entry
 
-    async def _answer_beside(
-        self, call: InferenceCall, active: Active, slot: Slot, assignment: Assignment, entry: CallEntry
-    ) -> Served:
-        try:
-            answers = await self._on_executor(slot, call, entry.at)
-        except RequestError as error:
-            entry.write_failure(slot.predictor.version, assignment, error)
-            raise
-        except BaseException:
-            self._log.drop(len(call.rows), "cancelled")
-            raise
-        finally:
-            self.in_flight -= 1
-        return self._served(call, active, slot, assignment, entry, answers)
-
-    def _served(
-        self,
-        call: InferenceCall,
-        active: Active,
-        slot: Slot,
-        assignment: Assignment,
-        entry: CallEntry,
-        answers: Answers,
-    ) -> Served:
-        version = slot.predictor.version
-        entry.write(version, assignment, answers)
-        if assignment.mirrored and active.challenger is not None:
-            self._mirror(active.challenger, call, assignment, entry)
-        return Served(self.model, version, assignment.route, entry.request_id, entry.prediction_ids, answers)
-
-    def _admit(self, call: InferenceCall) -> tuple[Active, Slot, Assignment, CallEntry]:
-        """Choose who answers, or refuse; nothing is accepted yet."""
+    def _end_turn(self) -> None:
+        """Route and admit the calls of the turn, then compute."""
+        scheduler, self._turn_of = self._turn_of, None
+        turn, self._turn = self._turn, []
         active = self.active
-        if active is None:
-            raise NotReadyError(f"The model '{self.model}' is not loaded.", hint="Try again in a moment.")
-        if self.in_flight >= self._max_in_flight:
-            self._metrics.shed(self.model, "in_flight")
-            raise OverloadedError(
-                f"{self.in_flight} requests for '{self.model}' are being worked on, the most allowed.",
-                retry_after_s=_OVERLOAD_RETRY_S,
-            )
-        began, at = self._clock.monotonic(), self._clock.now()
-        prediction_ids = [self._ids.new() for _ in call.rows]
-        request_id = call.request_id or prediction_ids[0]
-        assignment = active.routing.assign(call.unit or _only_key(call) or request_id, pinned=call.pinned)
+        if scheduler is None or active is None:  # versions are replaced and never taken away
+            return
+        ids = self._ids.many(sum([entry.rows for entry in turn]))
+        accepted = first = 0
+        touched: list[Batcher] = []
+        for entry in turn:
+            stop = first + entry.rows
+            entry.prediction_ids = ids[first:stop]
+            first = stop
+            if entry.done:  # cancelled within its turn
+                continue
+            try:
+                batcher = self._place(entry, active, scheduler)
+            except RequestError as error:
+                self._refuse(entry, error)
+                continue
+            accepted += entry.rows
+            batcher.add(entry)
+            if batcher not in touched:
+                touched.append(batcher)
+        if accepted:
+            self._log.accept(accepted)
+        for batcher in touched:
+            batcher.pump()
+
+    def _place(self, entry: CallEntry, active: Active, scheduler: asyncio.AbstractEventLoop) -> Batcher:
+        """Choose who answers, or refuse."""
+        call, routing = entry.call, active.routing
+        request_id = entry.request_id = call.request_id or entry.prediction_ids[0]
+        assignment = entry.assignment = routing.assign(call.unit_key(request_id), pinned=call.pinned)
+        entry.experiment = None if call.pinned is not None else routing.experiment
         slot = active.champion if assignment.arm == "champion" else active.challenger
         if slot is None:
             raise NotReadyError(f"The challenger of '{self.model}' is not loaded.", hint="Try again in a moment.")
-        entry = CallEntry(
-            self.model,
-            call.protocol,
-            request_id,
-            prediction_ids,
-            call.keys,
-            at,
-            began,
-            None if call.pinned is not None else active.routing.experiment,
-            self._log_payloads == "full",
-            self._clock,
-            self._log,
-            self._metrics,
+        batcher = self._batcher(slot, scheduler)
+        self._admission.check(entry, batcher)
+        self._log.refuse_if_full(entry.rows)
+        entry.batcher = batcher
+        return batcher
+
+    def _batcher(self, slot: Slot, scheduler: asyncio.AbstractEventLoop) -> Batcher:
+        for batcher in self._batchers:
+            if batcher.slot is slot and batcher.scheduler is scheduler:
+                return batcher
+        self._batchers = [batcher for batcher in self._batchers if not batcher.is_idle]
+        batcher = Batcher(
+            slot,
+            finish=self._finish,
+            scheduler=scheduler,
+            executor=self._executor,
+            clock=self._clock,
+            max_delay_s=self._max_delay_s,
+            max_batch_rows=self._max_batch_rows,
         )
-        return active, slot, assignment, entry
+        self._batchers.append(batcher)
+        return batcher
 
-    async def _on_executor(self, slot: Slot, call: InferenceCall, at: datetime) -> Answers:
-        def compute() -> Answers:
-            with slot.lock:
-                if _expired(call, self._clock.monotonic()):
-                    raise DeadlineError("The deadline passed before the computation began.")
-                return slot.predictor.predict_many(call.rows, now=at)
+    def _refuse(self, entry: CallEntry, error: RequestError) -> None:
+        self._metrics.refused(self.model, entry.call.protocol, error.status)
+        self.in_flight -= 1
+        entry.settle(error)
 
-        future = asyncio.get_running_loop().run_in_executor(self._executor, compute)
-        if call.deadline is None:
-            return await future
-        try:
-            return await asyncio.wait_for(future, max(0.0, call.deadline - self._clock.monotonic()))
-        except TimeoutError:
-            raise DeadlineError("The deadline passed before the answer was computed.") from None
+    def _forget(self, entry: CallEntry) -> None:
+        """Drop a call that its caller gave up."""
+        self.in_flight -= 1
+        batcher = entry.batcher
+        entry.settle(None)
+        if batcher is not None:  # it was accepted
+            batcher.forget(entry)
+            self._log.drop(entry.rows, "cancelled")
 
-    def _mirror(self, slot: Slot, call: InferenceCall, assignment: Assignment, entry: CallEntry) -> None:
+    def _finish(self, slot: Slot, parts: Sequence[Computed]) -> None:
+        """Log what was computed or has failed, then answer."""
+        version = slot.predictor.version
+        self._call_log.write(version, parts)
+        mirrored: list[CallEntry] = []
+        for part in parts:
+            answers = part.answers
+            if isinstance(answers, RequestError):
+                for entry in part.entries:
+                    self._settle(entry, answers)
+                continue
+            if part.entries[0].assignment.mirrored:
+                mirrored += [entry for entry in part.entries if not entry.done]
+            for entry, own in zip(part.entries, parts_of(part, answers), strict=True):
+                route, ids = entry.assignment.route, entry.prediction_ids
+                self._settle(entry, Served(self.model, version, route, entry.request_id, ids, own))
+        if mirrored:
+            self._mirror(mirrored)
+
+    def _settle(self, entry: CallEntry, outcome: Served | RequestError) -> None:
+        if not entry.done:
+            self.in_flight -= 1
+            entry.settle(outcome)
+
+    def _mirror(self, entries: Sequence[CallEntry]) -> None:
+        """Give the challenger copies of what the champion has answered; nobody waits for it."""
+        active = self.active
+        slot = None if active is None else active.challenger
+        if slot is None:
+            return
+        copies = [entry.mirrored() for entry in entries]
+
         def run() -> None:
-            copy = msgspec.structs.replace(entry, began=self._clock.monotonic())
-            try:
-                with slot.lock:
-                    answers = slot.predictor.predict_many(call.rows, now=entry.at)
-            except RequestError as error:
-                copy.write_failure(slot.predictor.version, assignment, error, route="shadow")
-            else:
-                copy.write(slot.predictor.version, assignment, answers, route="shadow")
+            began = self._clock.monotonic()
+            for copy in copies:
+                copy.began = began
+            with slot.lock:
+                parts = compute(slot.predictor, copies, now=copies[-1].at)
+            self._call_log.write(slot.predictor.version, parts)
 
-        rows = len(call.rows)
+        rows = sum(entry.rows for entry in entries)
         self._log.accept(rows)
-        if not self._shadow.offer(ShadowTask(run, rows)):
+        if not self._shadow.offer(ShadowTask(run, rows, len(copies))):
             self._log.drop(rows, "shadow_full")
 
 
-def _only_key(call: InferenceCall) -> str | None:
-    """Return the key that all rows share, or None."""
-    keys = call.keys
-    if not keys or any(key != keys[0] for key in keys):
-        return None
-    return keys[0]
-
-
-def _expired(call: InferenceCall, moment: float) -> bool:
-    return call.deadline is not None and moment >= call.deadline
+def _resolve(future: asyncio.Future[Served], outcome: Served | RequestError) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Served):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)

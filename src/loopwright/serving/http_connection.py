@@ -1,9 +1,11 @@
 """One client's connection: requests to the door, responses out in the order of the requests.
 
 HTTP/1.1 straight on the event loop's transport. A request that the door can answer at once is answered inside the call
-that read it: no task, no queue, one ``write``. Others run as one task per connection, and what the client pipelines
-meanwhile waits in order. Reading stops while too much waits, and answering stops while the client does not fetch its
-answers; the time it may be idle is bounded by `loopwright.serving.http_server`.
+that read it: no task, no queue, one ``write``. Calls of models are answered with the others of their turn of the event
+loop: several of one connection may be on their way, and their responses leave in the order of the requests. Others run
+as one task per connection, and what the client pipelines meanwhile waits in order. Reading stops while too much waits,
+and answering stops while the client does not fetch its answers; the time it may be idle is bounded by
+`loopwright.serving.http_server`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 from loopwright.core.errors import OverloadedError
 from loopwright.serving.http_message import MAX_BODY_BYTES, HttpRequest, HttpResponse
 from loopwright.serving.http_reader import RequestReader
+from loopwright.serving.pending_response import PendingResponse
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -26,7 +29,7 @@ _MOST_IN_A_ROW = 16  # answers to one client before the others have their turn
 _LINGER_BYTES = 4 * MAX_BODY_BYTES  # read and dropped after a refusal, so that a client may finish sending and see it
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-Answer: TypeAlias = "HttpResponse | Coroutine[object, None, HttpResponse]"
+Answer: TypeAlias = "HttpResponse | PendingResponse | Coroutine[object, None, HttpResponse]"
 
 
 class Door(Protocol):
@@ -53,6 +56,16 @@ class Listening(Protocol):
         """Forget a connection."""
 
 
+class _Answered:
+    """A response that is there, and waits for those of earlier requests."""
+
+    __slots__ = ("head_only", "response")
+
+    def __init__(self, response: HttpResponse, head_only: bool) -> None:  # noqa: FBT001 - made in one place
+        self.response = response
+        self.head_only = head_only
+
+
 class HttpConnection(asyncio.Protocol):
     """Answer the requests of one connection.
 
@@ -61,8 +74,8 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("_blocked", "_door", "_eof", "_in_row", "_lingering", "_loop", "_owes_continue", "_reader", "_server"),
-        *("_task", "_transport", "_waiting", "seen"),
+        *("_blocked", "_door", "_eof", "_in_row", "_lingering", "_loop", "_owed", "_owes_continue", "_reader"),
+        *("_server", "_task", "_transport", "_waiting", "seen"),
     )
 
     def __init__(self, server: Listening) -> None:
@@ -73,6 +86,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[HttpRequest | HttpResponse] = deque()
+        self._owed: deque[PendingResponse | _Answered] = deque()  # on their way, in the order of the requests
         self._in_row = 0
         self._blocked = False  # the client does not fetch its answers
         self._eof = False
@@ -83,7 +97,7 @@ class HttpConnection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Return whether nothing is being answered."""
-        return self._task is None and not self._waiting
+        return self._task is None and not self._waiting and not self._owed
 
     @property
     def is_lingering(self) -> bool:
@@ -120,9 +134,13 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport's signature
-        """Forget the client; what was accepted is finished and logged all the same."""
+        """Forget the client; a task is finished all the same, and a call that is not computed yet is given up."""
         self._reader.ended = True
         self._waiting.clear()
+        owed, self._owed = self._owed, deque()
+        for pending in owed:
+            if isinstance(pending, PendingResponse):
+                pending.cancel()
         self._transport = None
         self._server.left(self)
 
@@ -158,21 +176,21 @@ class HttpConnection(asyncio.Protocol):
         """Answer the request, or let it wait for its turn."""
         self._owes_continue = False
         waiting = self._waiting
-        if self._task is None and not self._blocked and not waiting and self._in_row < _MOST_IN_A_ROW:
+        if not waiting and not self._is_busy() and self._in_row < _MOST_IN_A_ROW:
             self._in_row += 1
             self._answer(request)
             return
         waiting.append(request)
         if len(waiting) >= _MOST_WAITING:
             self._pause_reading()
-        if self._task is None and not self._blocked and len(waiting) == 1:
+        if len(waiting) == 1 and not self._is_busy():
             self._loop.call_soon(self._next)
 
     def refused(self, request: HttpRequest, error: RequestError) -> None:
         """Let a refusal be the last answer."""
         self._lingering = 0
         self._waiting.append(self._door.refuse(request, error))
-        if self._task is None and not self._blocked:
+        if not self._is_busy():
             self._next()
 
     def body_awaited(self) -> None:
@@ -186,10 +204,14 @@ class HttpConnection(asyncio.Protocol):
 
     # Answers.
 
+    def _is_busy(self) -> bool:
+        """Return whether nothing more may begin now."""
+        return self._task is not None or self._blocked or len(self._owed) >= _MOST_IN_A_ROW
+
     def _next(self) -> None:
         """Answer what waits, then read on."""
         self._in_row = 0
-        while self._waiting and self._task is None and not self._blocked:
+        while self._waiting and not self._is_busy():
             if self._in_row >= _MOST_IN_A_ROW:
                 self._loop.call_soon(self._next)
                 return
@@ -204,12 +226,16 @@ class HttpConnection(asyncio.Protocol):
 
     def _answer(self, item: HttpRequest | HttpResponse) -> None:
         if isinstance(item, HttpResponse):
-            self._write(item)
+            self._send(item)
             return
         answer = self._door.respond(item)
         head_only = item.method == "HEAD"
-        if isinstance(answer, HttpResponse):
-            self._write(answer, head_only=head_only)
+        if isinstance(answer, PendingResponse):
+            answer.head_only = head_only
+            self._owed.append(answer)
+            answer.listen(self._ready)
+        elif isinstance(answer, HttpResponse):
+            self._send(answer, head_only=head_only)
         else:
             self._task = self._loop.create_task(self._await(answer, head_only=head_only))
 
@@ -218,15 +244,30 @@ class HttpConnection(asyncio.Protocol):
             response = await answer
         finally:
             self._task = None
-        self._write(response, head_only=head_only)
+        self._send(response, head_only=head_only)
         self._next()
+
+    def _send(self, response: HttpResponse, *, head_only: bool = False) -> None:
+        """Write a response, after those that are owed to earlier requests."""
+        if self._owed:
+            self._owed.append(_Answered(response, head_only))
+        else:
+            self._write(response, head_only=head_only)
+
+    def _ready(self) -> None:
+        """Write the responses whose turn has come, then go on."""
+        owed = self._owed
+        while owed and (response := owed[0].response) is not None:
+            self._write(response, head_only=owed.popleft().head_only)
+        if self._waiting or self._owes_continue:
+            self._next()
 
     def _write(self, response: HttpResponse, *, head_only: bool = False) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         reader = self._reader
-        last = not self._waiting and (reader.ended or (self._server.closing and not reader.begun))
+        last = not self._waiting and not self._owed and (reader.ended or (self._server.closing and not reader.begun))
         transport.write(response.encode(last=last, head_only=head_only))
         self.seen = self._server.now
         if not last:

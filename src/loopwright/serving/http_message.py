@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -108,8 +109,10 @@ def error_response(error: RequestError, *, request_id: str | None = None) -> Htt
     if isinstance(error, WrongMethodError):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, OverloadedError):
-        document["retry_after_ms"] = int(error.retry_after_s * 1000)
-        headers.append((b"retry-after", str(max(1, round(error.retry_after_s))).encode()))
+        document["retry_after_ms"] = math.ceil(error.retry_after_s * 1000)
+        if error.queue_rows is not None:
+            document["queue_rows"] = error.queue_rows
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
     return json_response(document, status=error.status, headers=headers)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from loopwright.registry.golden import Golden
     from loopwright.registry.package import Form
     from loopwright.registry.rows import Rows
-    from loopwright.registry.signature import Signature
+    from loopwright.registry.signature import OutputSpec, Signature
 
 RowsTaken: TypeAlias = Literal["training", "columns", "texts"]
 
@@ -73,8 +73,11 @@ class Answers(msgspec.Struct, frozen=True):
         values: The predicted numbers or classes as plain Python values.
         probabilities: One list per row in the order of ``classes``, or None.
         classes: The class labels as plain values, or None.
+        assembled: The features of the rows, and of others that were computed with them.
         classifies: Whether the values are classes.
-        assembled: The features of the rows.
+        ignored: The fields that the rows carried and the model does not know.
+        first: The place of the first row among those assembled.
+        output: What the version's signature says of its answers; None where no version computed them.
     """
 
     values: list[object]
@@ -82,16 +85,30 @@ class Answers(msgspec.Struct, frozen=True):
     classes: tuple[object, ...] | None
     assembled: Assembled
     classifies: bool
+    ignored: tuple[str, ...] = ()
+    first: int = 0
+    output: OutputSpec | None = None
 
     @property
     def features(self) -> list[dict[str, object]]:
         """Return the features as served, one mapping per row."""
-        return self.assembled.served
+        served = self.assembled.served
+        rows = len(self.values)
+        return served if len(served) == rows else served[self.first : self.first + rows]
 
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Return the fields that the rows carried and the model does not know."""
-        return self.assembled.ignored
+    def part(self, first: int, stop: int, rows: Sequence[Mapping[str, object]]) -> Answers:
+        """Return the answers of those rows that stand at ``first`` to ``stop``."""
+        probabilities, ignored = self.probabilities, self.ignored
+        return Answers(
+            self.values[first:stop],
+            None if probabilities is None else probabilities[first:stop],
+            self.classes,
+            self.assembled,
+            self.classifies,
+            ignored and tuple(name for name in ignored if any(name in row for row in rows)),
+            self.first + first,
+            self.output,
+        )
 
 
 class Predictor:
@@ -150,6 +167,8 @@ class Predictor:
             classes=outputs.classes,
             assembled=assembled,
             classifies=outputs.kind != "regression",
+            ignored=assembled.ignored,
+            output=self.loaded.signature.output,
         )
 
     def _model_rows(self, assembled: Assembled) -> Rows:

@@ -25,6 +25,7 @@ from loopwright.serving.http_message import (
     json_response,
 )
 from loopwright.serving.open_inference_door import OpenInferenceDoor
+from loopwright.serving.pending_response import PendingResponse
 from loopwright.serving.request_headers import deadline, pinned_version, request_id
 from loopwright.serving.rows_body import read_rows
 
@@ -90,7 +91,10 @@ class RestDoor:
                 self._guard.check(request)
             answer = self._route(request, given)
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets JSON
-            return self._failed(request, given, error)
+            return self.failed(request, given, error)
+        if isinstance(answer, PendingResponse):
+            answer.belongs_to(self, request, given)
+            return answer
         return answer if isinstance(answer, HttpResponse) else self._awaited(answer, request, given)
 
     async def _awaited(
@@ -99,9 +103,10 @@ class RestDoor:
         try:
             return await answer
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets JSON
-            return self._failed(request, given, error)
+            return self.failed(request, given, error)
 
-    def _failed(self, request: HttpRequest, given: str | None, error: Exception) -> HttpResponse:
+    def failed(self, request: HttpRequest, given: str | None, error: Exception) -> HttpResponse:
+        """Answer a request that failed, whatever it was; does not raise."""
         if isinstance(error, RequestError):
             return self.refuse(request, error, given)
         given = given or self._ids.new()

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShadowTask:
-    """One copy: the work to do, and how many rows it has."""
+    """The copies of one batch: the work to do, and how many rows and requests it has."""
 
     run: Callable[[], None]
     rows: int
+    copies: int = 1
 
 
 class ShadowRunner:
     """Run copies one after the other on a daemon thread.
 
     Args:
-        capacity: Copies that may wait.
+        capacity: Batches of copies that may wait.
         on_drop: Called, on the caller's thread, for a copy that found no room.
     """
 
@@ -38,7 +39,7 @@ class ShadowRunner:
         self._closed = False
 
     def offer(self, task: ShadowTask) -> bool:
-        """Hand over a copy without waiting; False when there was no room."""
+        """Hand over copies without waiting; False when there was no room."""
         if self._closed:
             return False
         if self._thread is None:
@@ -47,7 +48,8 @@ class ShadowRunner:
         try:
             self._queue.put_nowait(task)
         except queue.Full:
-            self._on_drop()
+            for _ in range(task.copies):
+                self._on_drop()
             return False
         return True
 
