@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.core.errors import InvalidRequestError, RequestError, TooLargeError
+from loopwright.core.errors import InvalidRequestError, RequestError, TooLargeError, UnsupportedMediaError
 from loopwright.features.request import RequestField
 from loopwright.serving.http_message import decode_json
 from loopwright.serving.rows_body import read_rows
@@ -112,7 +112,7 @@ def test_a_bad_form_is_refused(body, kind):
 
 def test_a_raw_image_is_the_only_payload_of_one_row():
     assert read_rows(b"PNG", "image/png", IMAGE).rows == [{"image": b"PNG"}]
-    with pytest.raises(InvalidRequestError, match="one payload input"):
+    with pytest.raises(UnsupportedMediaError, match="one payload input"):
         read_rows(b"PNG", "image/png", INPUTS)
 
 

@@ -28,7 +28,7 @@ from loopwright.core.errors import (
 )
 from loopwright.serving.http_message import HttpResponse, json_response
 from loopwright.serving.pushed_body import read_batch
-from loopwright.serving.rows_body import MAX_ROWS
+from loopwright.serving.row_bounds import MAX_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

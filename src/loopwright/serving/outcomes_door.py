@@ -16,7 +16,7 @@ import msgspec
 from loopwright.core.errors import InvalidRequestError, NotFoundRequestError, TooLargeError
 from loopwright.core.storage.events import Event
 from loopwright.serving.http_message import BadFieldError, HttpResponse, decode_json, json_response
-from loopwright.serving.rows_body import MAX_ROWS
+from loopwright.serving.row_bounds import MAX_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
