@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from loopwright.loop.triggers import drift_seen, loss_above_reference, new_rows, schedule
     from loopwright.monitoring.watch import kpi
     from loopwright.serving.deploy import online
+    from loopwright.serving.stream.declaration import stream
     from loopwright.training.active import log_artifact, log_metric, log_param
     from loopwright.training.params import Params
     from loopwright.training.search import choice, integer, search, uniform
@@ -95,6 +96,7 @@ _HOMES = {
     "loopwright.loop.triggers": ("drift_seen", "loss_above_reference", "new_rows", "schedule"),
     "loopwright.monitoring.watch": ("kpi",),
     "loopwright.serving.deploy": ("online",),
+    "loopwright.serving.stream.declaration": ("stream",),
     "loopwright.training.active": ("log_artifact", "log_metric", "log_param"),
     "loopwright.training.params": ("Params",),
     "loopwright.training.search": ("choice", "integer", "search", "uniform"),
@@ -160,6 +162,7 @@ __all__ = [
     "search",
     "sql",
     "statistic",
+    "stream",
     "sums_to",
     "uniform",
     "unique",

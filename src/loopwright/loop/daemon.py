@@ -1,4 +1,4 @@
-"""``up``: a supervisor that keeps a server and a controller running, and brings back whichever dies.
+"""``up``: a supervisor that keeps a server, a controller and streams running, and brings back whichever dies.
 
 Each is a process of its own, and both end with the supervisor: when it is asked to stop they finish what they do, and
 when it is killed they notice within a second. Nothing they know is in their memory only, so ``up`` begun again goes on
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, TypeAlias
 
 from loopwright.core.errors import SettingsError
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     from loopwright.core.clock import Clock
 
-Role = Literal["server", "controller"]
-_MODULES: dict[Role, str] = {
+Role: TypeAlias = str
+"""``server``, ``controller``, or ``stream:`` and the name of a model."""
+_MODULES: dict[str, str] = {
     "server": "loopwright.loop.server_process",
     "controller": "loopwright.loop.controller_process",
+    "stream": "loopwright.loop.stream_process",
 }
 LOOK_EVERY_S = 0.1
 FIRST_BACKOFF_S = 0.2
@@ -114,7 +116,9 @@ class Supervisor:
         return {role: child.process.pid for role, child in self._children.items()}
 
     def _start(self, role: Role, *, failures: int) -> None:
-        command = [sys.executable, "-P", "-m", _MODULES[role], str(self.project), str(os.getpid())]
+        kind, _, model = role.partition(":")
+        command = [sys.executable, "-P", "-m", _MODULES[kind], str(self.project), str(os.getpid())]
+        command += [model] if model else []
         command += [str(self.tick_s)] if role == "controller" else []
         process = subprocess.Popen(command, cwd=self.project)  # noqa: S603 - our own module
         self._children[role] = _Child(role, process, self.clock.monotonic(), failures)

@@ -55,7 +55,7 @@ def live_views(loop: Loop, workspace: Workspace) -> list[LiveView]:
         users.setdefault(key, {})[user] = None
 
     for model in loop.models.values():
-        if model.online is None:
+        if model.online is None and model.stream is None:
             continue
         for feature in model.features:
             if isinstance(feature, FeatureView):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from loopwright.loop.triggers import Trigger
     from loopwright.monitoring.watch import Monitoring
     from loopwright.serving.deploy import OnlineDeployment
+    from loopwright.serving.stream.declaration import StreamDeployment
     from loopwright.training.search import Search
 
 Feature = "ColumnRef | FeatureView | OnDemand"
@@ -48,7 +49,8 @@ class RetrainPolicy:
 class ModelDeclaration:
     """A model of the project; ``@loop.model(…)`` makes it from a training function.
 
-    ``online``, ``monitoring`` and ``retrain`` are filled in by ``loop.deploy``, ``loop.monitor`` and ``loop.retrain``.
+    ``online``, ``stream``, ``monitoring`` and ``retrain`` are filled in by ``loop.deploy``, ``loop.monitor`` and
+    ``loop.retrain``.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ModelDeclaration:
     memory: str | None
     time: timedelta | None
     online: OnlineDeployment | None = None
+    stream: StreamDeployment | None = None
     monitoring: Monitoring | None = None
     retrain: RetrainPolicy | None = None
 
@@ -72,6 +75,13 @@ class ModelDeclaration:
     def description(self) -> str:
         """The first line of the training function's docstring."""
         return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def is_key_hashed(self) -> bool:
+        """Whether the dataset of its label holds pseudonyms in place of its key."""
+        dataset = self.label.dataset
+        columns = [dataset.contract.column(name) for name in dataset.key]
+        return any(column is not None and column.sensitive == "hash" for column in columns)
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Call the training function itself, as a test of it would."""

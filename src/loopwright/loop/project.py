@@ -30,6 +30,7 @@ from loopwright.loop.triggers import check_triggers
 from loopwright.monitoring.watch import monitoring
 from loopwright.planning.workload import workload
 from loopwright.serving.deploy import OnlineDeployment
+from loopwright.serving.stream.declaration import StreamDeployment
 from loopwright.training.signature import extras_of
 
 if TYPE_CHECKING:
@@ -259,14 +260,33 @@ class Loop:
 
         return declare
 
-    def deploy(self, model: ModelDeclaration, *, online: OnlineDeployment) -> None:
-        """Put a model online: ``lw.online(shadow=…, canary=[5, 25, 100])`` says how a new version reaches traffic."""
+    def deploy(
+        self, model: ModelDeclaration, *, online: OnlineDeployment | None = None, stream: StreamDeployment | None = None
+    ) -> None:
+        """Put a model to work.
+
+        Args:
+            model: The model.
+            online: ``lw.online(shadow=…, canary=[5, 25, 100])`` says how a new version reaches traffic.
+            stream: ``lw.stream("orders")`` lets it answer the events of a topic.
+
+        Raises:
+            DeclarationError: If neither is given, or one is no deployment.
+        """
         own = self._own(model)
-        if not isinstance(online, OnlineDeployment):
+        if online is None and stream is None:
+            raise DeclarationError(
+                "deploy() was not told where the model works.",
+                hint='Write online=lw.online(), stream=lw.stream("topic"), or both.',
+            )
+        if online is not None and not isinstance(online, OnlineDeployment):
             raise DeclarationError(
                 f"online={online!r} is no deployment.", hint="Write online=lw.online(canary=[25, 100])."
             )
-        own.online = online
+        if stream is not None and not isinstance(stream, StreamDeployment):
+            raise DeclarationError(f"stream={stream!r} is no deployment.", hint='Write stream=lw.stream("orders").')
+        own.online = online or own.online
+        own.stream = stream or own.stream
 
     def monitor(
         self,

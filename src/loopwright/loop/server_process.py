@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loopwright.core.access import Access
 from loopwright.core.settings import Settings
@@ -16,9 +15,6 @@ from loopwright.loop.loading import load_loop
 from loopwright.serving.model_source import RegistrySource
 from loopwright.serving.server import serve
 from loopwright.serving.server_plan import ServerPlan
-
-if TYPE_CHECKING:
-    from loopwright.loop.model import ModelDeclaration
 
 
 def serve_project(project: Path, *, parent_pid: int | None = None, port: int | None = None) -> None:
@@ -34,18 +30,12 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
         port=settings.serving_port if port is None else port,
         grpc_port=settings.serving_grpc_port,
         tokens=() if settings.serving_token is None else (settings.serving_token,),
-        hashed_keys=frozenset(name for name in models if _is_key_hashed(loop.models[name])),
+        hashed_keys=frozenset(name for name in models if loop.models[name].is_key_hashed),
         has_access_control=Access(stores.facts, stores.clock, stores.ids).is_on,
         state_file=settings.home / "server.json",
         parent_pid=parent_pid,
     )
     serve(stores, RegistrySource(stores), plan, online=open_online_store(settings.online_url))
-
-
-def _is_key_hashed(model: ModelDeclaration) -> bool:
-    dataset = model.label.dataset
-    columns = [dataset.contract.column(name) for name in dataset.key]
-    return any(column is not None and column.sensitive == "hash" for column in columns)
 
 
 def main() -> int:

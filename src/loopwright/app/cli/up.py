@@ -28,10 +28,13 @@ def command(
     deployed = [name for name, model in loop.models.items() if model.online is not None]
     pushed = [name for name, dataset in loop.datasets.items() if isinstance(dataset.source, PushSource)]
     paths = [f"/predict/{name}" for name in deployed] + [f"/ingest/{name}" for name in pushed]
-    roles = ("server", "controller") if paths else ("controller",)
+    streams = {name: model.stream for name, model in loop.models.items() if model.stream is not None}
+    roles = (*(("server",) if paths else ()), "controller", *(f"stream:{name}" for name in streams))
     port = settings.serving_port or "PORT"  # a free one is taken; `loopwright status` names it
     for path in paths:
         console.print(f"POST http://{settings.serving_host}:{port}{path}")
+    for name, stream in streams.items():
+        console.print(f"{stream.topic} → {name} → {stream.to}")
     console.print("Stop with Ctrl+C; what is in flight is finished first.")
-    Supervisor(folder, SystemClock(), console.print, roles=roles, tick_s=tick).run()  # type: ignore[arg-type]
+    Supervisor(folder, SystemClock(), console.print, roles=roles, tick_s=tick).run()
     console.print("Stopped. Nothing is lost; `loopwright up` goes on from here.")

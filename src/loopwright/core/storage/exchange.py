@@ -122,10 +122,10 @@ _reader = msgspec.msgpack.Decoder(Frame)
 
 
 def packed(notes: Sequence[bytes], journal: bytes | None = None) -> bytes:
-    """Put notes into a frame, each of them one MessagePack value.
+    r"""Put notes into a frame, each of them one MessagePack value.
 
-    >>> bytes(unpacked(packed([b"\\x01", b"\\x02"])).notes)
-    b'\\x92\\x01\\x02'
+    >>> bytes(unpacked(packed([b"\x01", b"\x02"])).notes)
+    b'\x92\x01\x02'
     """
     raw = msgspec.Raw(_frames.encode([msgspec.Raw(note) for note in notes]))
     return _frames.encode(Frame(raw) if journal is None else Frame(raw, msgspec.Raw(journal)))

@@ -72,11 +72,7 @@ class SqliteExchange(SqliteEventLog):
                     self._place = last
                     return
                 if place != self._place:
-                    raise ExchangeTakenError(
-                        f"The consumer '{plan.consumer}' of topic '{plan.source}' was moved from {self._place} to "
-                        f"{place} by another process.",
-                        hint="Run one stream of a model at a time; this one has written nothing.",
-                    )
+                    raise _taken(plan, self._place, place)  # noqa: TRY301 - the transaction must be undone as well
                 notes = [one.note for one in made if one.note is not None]
                 at_us = stored_microseconds(self._wait.now())
                 for topic, events in (
@@ -138,6 +134,13 @@ class SqliteExchange(SqliteEventLog):
                 found.append(Taken(0, offset, key, value, stored_headers(headers), at_us))
             rows.close()
         return found
+
+
+def _taken(plan: ExchangePlan, known: int, found: int) -> ExchangeTakenError:
+    return ExchangeTakenError(
+        f"The consumer '{plan.consumer}' of '{plan.source}' was moved from {known} to {found} by another process.",
+        hint="Run one stream of a model at a time; this one has written nothing.",
+    )
 
 
 _PLACE = "SELECT offset FROM consumers WHERE topic = ? AND name = ?"

@@ -102,7 +102,7 @@ class ExchangeConformance:
         """A take ends before the event that would go over the bytes, but always has one."""
         log.append("in", [Event(None, b"x" * 100) for _ in range(10)])
         exchange = reopen(PLAN)
-        sizes = []
+        sizes: list[int] = []
         while taken := exchange.take(limit=4, max_bytes=250, wait_s=2.0 if sum(sizes) < 10 else 0.05):
             assert len(taken) <= 2
             sizes.append(len(taken))
