@@ -15,9 +15,11 @@ gives exactly one output row.
 
 How it is computed: a row that on arrival is not the latest by event time of what is known of its entity can never be
 taken at any later moment, so it is dropped. What is left is ordered by ``known_at`` and by event time at once, and
-DuckDB's ASOF join finds the last row known by ``t``: one query, no row multiplied. Where all rows are known at their
-event time the first step is skipped. These steps sort keys and times only and find *where* the row of each example
-lies; its values are fetched from there afterwards, which is cheaper than carrying them through the sorts.
+DuckDB's ASOF join finds the last row known by ``t``: one query, no row multiplied. A row that was known at its event
+time is never dropped; so prompt and late rows are joined apart, only the late ones are searched, and of the two rows
+found for an example the one with the later event time is taken (with equal ones the late row, which is a correction).
+These steps sort keys and times only and find *where* the row of each example lies; its values are fetched from there
+afterwards, which is cheaper than carrying them through the sorts.
 """
 
 from __future__ import annotations
@@ -90,13 +92,16 @@ def point_in_time(
     chosen = [f"j.{quote_name(name)}" for name in columns]
     moment = f"x.{quote_name(time)}"
     for position, view in enumerate(views):
-        name, row = f"v{position}", f"__row_{position}__"
-        common.append(f"{name} AS ({_places_sql(connection, view)})")
-        pairs = zip(view.on, view.entity, strict=True)
-        tests = [f"x.{quote_name(left)} = {name}.{quote_name(right)}" for left, right in pairs]
-        tests.append(f"{moment} >= {name}.{quote_name(view.known_at)}")
-        joins.append(f"ASOF LEFT JOIN {name} ON {' AND '.join(tests)}")
-        carried.append(f"{_alive(name, view, moment)} AS {row}")
+        row = f"__row_{position}__"
+        places = _places(connection, view)
+        names = [f"v{position}_{number}" for number in range(len(places))]
+        for name, sql in zip(names, places, strict=True):
+            common.append(f"{name} AS ({sql})")
+            pairs = zip(view.on, view.entity, strict=True)
+            tests = [f"x.{quote_name(left)} = {name}.{quote_name(right)}" for left, right in pairs]
+            tests.append(f"{moment} >= {name}.{quote_name(view.known_at)}")
+            joins.append(f"ASOF LEFT JOIN {name} ON {' AND '.join(tests)}")
+        carried.append(f"{_taken(names, view, moment)} AS {row}")
         fetched.append(f"LEFT JOIN {quote_name(view.table)} AS t{position} ON j.{row} = t{position}.rowid")
         chosen.extend(f"t{position}.{quote_name(feature)}" for feature in view.features)
     common.append(f"j AS (SELECT {', '.join(carried)} FROM {quote_name(examples)} AS x {' '.join(joins)})")
@@ -104,8 +109,11 @@ def point_in_time(
     return text + (f" ORDER BY j.{quote_name(order)}" if order else "")
 
 
-def _places_sql(connection: duckdb.DuckDBPyConnection, view: JoinView) -> str:
-    """Return the SELECT of where the rows lie that are ever the latest known: key, event time, known at, row id."""
+def _places(connection: duckdb.DuckDBPyConnection, view: JoinView) -> list[str]:
+    """Return SELECTs of where the rows lie that are ever the latest known: key, event time, known at, row id.
+
+    One of all rows, or one of those known at their event time and one of the late ones.
+    """
     entity = [quote_name(name) for name in view.entity]
     event, known = quote_name(view.event_time), quote_name(view.known_at)
     present = " AND ".join(f"{name} IS NOT NULL" for name in (*entity, event, known))
@@ -113,8 +121,22 @@ def _places_sql(connection: duckdb.DuckDBPyConnection, view: JoinView) -> str:
     rows = f"SELECT {listed}, rowid AS __place__ FROM {quote_name(view.table)} WHERE {present}"
     late = has_late_rows(connection, view) if view.in_order is None else not view.in_order
     # Their values need sorting only where two rows share entity, event time and moment of knowledge.
-    tied = (view.in_order is None) and first_duplicate(connection, view) is not None
-    return rows if not (late or tied) else _latest_known(rows, view, by_values=tied)
+    if view.in_order is None and first_duplicate(connection, view) is not None:
+        return [_latest_known(rows, view, by_values=True)]
+    if not late:
+        return [rows]
+    return [f"{rows} AND {known} = {event}", _latest_known(f"{rows} AND {known} <> {event}", view, by_values=False)]
+
+
+def _taken(names: Sequence[str], view: JoinView, moment: str) -> str:
+    """Return where the row lies that is taken, of those found in each list of places."""
+    if len(names) == 1:
+        return _alive(names[0], view, moment)
+    prompt, late = (f"{name}.{quote_name(view.event_time)}" for name in names)
+    return (
+        f"CASE WHEN {prompt} IS NULL OR {late} >= {prompt} THEN {_alive(names[1], view, moment)} "
+        f"ELSE {_alive(names[0], view, moment)} END"
+    )
 
 
 def rows_in_order(connection: duckdb.DuckDBPyConnection, view: JoinView) -> bool:
@@ -188,7 +210,7 @@ def latest_sql(view: JoinView, *, until: datetime, after: datetime | None = None
     if view.ttl is not None:
         tests.append(f"{event} > TIMESTAMPTZ {quote_text((until - view.ttl).isoformat())}")
     entity = ", ".join(map(quote_name, view.entity))
-    if view.in_order:  # one row per entity and event time: its place is found without moving the values, ten times faster
+    if view.in_order:  # one row per entity and event time: found by its place, a tenth of the cost of moving values
         rows = latest_known_sql(view, in_order=True)
         place = f"SELECT arg_max(rowid, {event}) FROM {quote_name(view.table)}"
         places = f"{place} WHERE {' AND '.join(tests)}" + (f" GROUP BY {entity}" if entity else "")
