@@ -145,6 +145,21 @@ class Predictor:
             InvalidRequestError: When a row lacks a field or has a wrong type; says which.
             ModelFailedError: When the features or the model raise.
         """
+        assembled, outputs = self.compute(rows, now=now)
+        return Answers(
+            values=outputs.values.tolist(),
+            probabilities=None if outputs.probabilities is None else outputs.probabilities.tolist(),
+            classes=outputs.classes,
+            assembled=assembled,
+            classifies=outputs.kind != "regression",
+            ignored=assembled.ignored,
+            output=self.loaded.signature.output,
+        )
+
+    def compute(
+        self, rows: Sequence[Mapping[str, object]], *, now: datetime | None = None
+    ) -> tuple[Assembled, Outputs]:
+        """Answer all rows in one call of the model, as arrays; see `predict_many`."""
         try:
             assembled = self.assembly.assemble(rows, self._online, now or self._clock.now())
         except RequestError:
@@ -161,15 +176,7 @@ class Predictor:
             raise ModelFailedError(f"The model {self.version_id} failed: {type(error).__name__}.") from error
         if len(outputs.values) != len(rows):
             raise ModelFailedError(f"The model {self.version_id} answered {len(outputs.values)} of {len(rows)} rows.")
-        return Answers(
-            values=outputs.values.tolist(),
-            probabilities=None if outputs.probabilities is None else outputs.probabilities.tolist(),
-            classes=outputs.classes,
-            assembled=assembled,
-            classifies=outputs.kind != "regression",
-            ignored=assembled.ignored,
-            output=self.loaded.signature.output,
-        )
+        return assembled, outputs
 
     def _model_rows(self, assembled: Assembled) -> Rows:
         if self._takes == "training":
