@@ -21,19 +21,19 @@ def tensor(
 
 def test_one_tensor_per_field():
     request = read_request({"id": "7", "inputs": [tensor(), tensor("b", (2, 1), "INT64", [[3], [4]])]}, INPUTS)
-    assert request.rows == [{"a": 1.0, "b": 3}, {"a": 2.0, "b": 4}]
+    assert list(request.rows) == [{"a": 1.0, "b": 3}, {"a": 2.0, "b": 4}]
     assert request.request_id == "7"
 
 
 @pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]])
 def test_a_matrix_is_taken_by_position(data):
     request = read_request({"inputs": [tensor("input-0", (2, 2), "FP32", data)]}, INPUTS)
-    assert request.rows == [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}]
+    assert list(request.rows) == [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}]
 
 
 def test_a_vector_field_gets_a_list_per_row():
-    request = read_request({"inputs": [tensor("pixels", (2, 3), "FP32", range(6))]}, (RequestField("pixels", "float"),))
-    assert request.rows == [{"pixels": [0.0, 1.0, 2.0]}, {"pixels": [3.0, 4.0, 5.0]}]
+    request = read_request({"inputs": [tensor("pixels", (2, 3), "FP32", range(6))]}, (RequestField("pixels", "float", shape=(3,)),))
+    assert list(request.rows) == [{"pixels": [0.0, 1.0, 2.0]}, {"pixels": [3.0, 4.0, 5.0]}]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,8 @@ def test_a_vector_field_gets_a_list_per_row():
     ],
 )
 def test_every_datatype_of_the_json_form(datatype, data, read):
-    request = read_request({"inputs": [tensor(datatype=datatype, data=data)]}, INPUTS[:1])
+    field = RequestField("a", "string" if datatype == "BYTES" else "bool" if datatype == "BOOL" else "float")
+    request = read_request({"inputs": [tensor(datatype=datatype, data=data)]}, (field,))
     assert [row["a"] for row in request.rows] == read
 
 
@@ -84,10 +85,17 @@ def test_every_datatype_of_the_json_form(datatype, data, read):
         ({"inputs": [tensor(), tensor("b", (1,), "INT64", [1])]}, "different numbers of rows"),
         ({"inputs": [tensor(shape=(0,), data=[])]}, "no rows"),
         ({"inputs": [tensor()], "id": 7}, "'id' must be a string"),
-        ({"inputs": [tensor()], "outputs": [{"name": "nope"}]}, "no output 'nope'"),
         ({"inputs": [tensor()], "outputs": 1}, "'outputs' must be"),
         ({"inputs": [tensor()], "parameters": {"timeout": -1}}, "microseconds"),
-        ({"inputs": [tensor()], "parameters": []}, "'parameters' must be"),
+        ({"inputs": [tensor()], "parameters": []}, "'parameters' of the request must be"),
+        ({"inputs": [tensor(), tensor("c")]}, "no input 'c'"),
+        ({"inputs": [tensor(datatype="BYTES", data=["x", "y"])]}, "'a' takes float; the tensor 'a' is BYTES"),
+        ({"inputs": [tensor(shape=(1, 2))]}, r"has the shape \[1, 2\]; 'a' takes \[-1\]"),
+        ({"inputs": [tensor()], "outputs": [{"name": "predict"}] * 2}, "asked for twice"),
+        ({"inputs": [tensor()], "outputs": [{"name": "p", "parameters": {"classification": 3}}]}, "classification"),
+        ({"inputs": [tensor()], "outputs": [{"name": "p", "parameters": {"binary_data": 1}}]}, "true or false"),
+        ({"inputs": [{**tensor(), "parameters": {"shared_memory_region": "r"}}]}, "shared memory"),
+        ({"inputs": [{**tensor(), "parameters": {"binary_data_size": 8}}]}, "'data' and 'binary_data_size'"),
     ],
 )
 def test_a_broken_request_is_400_and_names_what_is_wrong(document, said):

@@ -83,12 +83,14 @@ def test_one_server_end_to_end(start_server, tmp_path):
         "outputs": [
             {"name": "predict", "datatype": "BYTES", "shape": [-1]},
             {"name": "predict_proba", "datatype": "FP64", "shape": [-1, 2]},
+            {"name": "prediction_id", "datatype": "BYTES", "shape": [-1]},
         ],
     }
     assert client.get("/v2/models/nonce/versions/1/ready").json() == {"name": "nonce", "ready": True}
     assert client.get("/v2/models/nonce/versions/7/ready").status_code == 404
     tensor = {"name": "x", "shape": [2, 1], "datatype": "FP64", "data": [[1], [2]]}
-    inferred = client.post("/v2/models/nonce/infer", json={"id": "42", "inputs": [tensor]})
+    first = [{"name": "predict"}]
+    inferred = client.post("/v2/models/nonce/infer", json={"id": "42", "inputs": [tensor], "outputs": first})
     assert inferred.json() == {
         "model_name": "nonce",
         "model_version": "1",
@@ -154,7 +156,7 @@ def check_refusals(server) -> None:
         ("POST", "/predict/nonce", b'{"x":1}', {"x-request-id": "x" * 200}, 400, "X-Request-Id"),
         ("POST", "/predict/nonce", b" " * (16 * 2**20 + 1), {}, 413, "at most"),
         ("POST", "/v2/models/nonce/infer", b"{}", {}, 400, "'inputs'"),
-        ("POST", "/v2/models/nonce/infer", b"{}", {"inference-header-content-length": "2"}, 400, "binary"),
+        ("POST", "/v2/models/nonce/infer", b"{}", {"inference-header-content-length": "3"}, 400, "has 2 bytes"),
         ("POST", "/v2/models/nonce/versions/x/infer", b"{}", {}, 404, "no version number"),
         ("POST", "/outcomes", b'{"prediction_id":"p","value":1}', {}, 400, "say which"),
         ("POST", "/outcomes/nope", b'{"prediction_id":"p","value":1}', {}, 404, "no model 'nope'"),

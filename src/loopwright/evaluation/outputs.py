@@ -1,7 +1,8 @@
 """What a model answers, in one shape for all kinds of model.
 
-Training, the registry, serving and evaluation hand this noun around: point predictions, and for classifiers the
-class probabilities beside them. It computes nothing.
+Training, the registry, serving and evaluation hand this noun around: point predictions, for classifiers the class
+probabilities beside them, and for a model with several outputs one array under each of their names. It computes
+nothing.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from loopwright.core.errors import DeclarationError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-OutputKind: TypeAlias = Literal["regression", "binary", "multiclass"]
+OutputKind: TypeAlias = Literal["regression", "binary", "multiclass", "named"]
 _KINDS = get_args(OutputKind)
 
 
@@ -24,11 +28,12 @@ class Outputs:
     """Hold the answers of one model for n rows, in row order.
 
     Attributes:
-        kind: What the model predicts: a number, one of two classes, or one of k classes.
-        values: Shape (n,). The predicted number, or the predicted class label.
+        kind: What the model predicts: a number, one of two classes, one of k classes, or several named outputs.
+        values: Shape (n,). The predicted number, the predicted class label, or a mapping of the named outputs.
         probabilities: Shape (n, k), one column per entry of `classes`, in that order; None when the model gives none.
         classes: The class labels, in the order of the columns of `probabilities`; for a binary model the second is
             the positive class, as in scikit-learn.
+        named: Arrays of shape (n, …) by name for named outputs, else None; `Outputs.of_named` makes them.
 
     Raises:
         DeclarationError: When the shapes contradict each other.
@@ -43,6 +48,28 @@ class Outputs:
     values: NDArray[np.generic]
     probabilities: NDArray[np.float64] | None = None
     classes: tuple[object, ...] | None = None
+    named: Mapping[str, NDArray[np.generic]] | None = None
+
+    @classmethod
+    def of_named(cls, named: Mapping[str, NDArray[np.generic]]) -> Outputs:
+        """Give the answers of a model with several outputs.
+
+        Args:
+            named: Arrays of shape (n, …) by the outputs' names.
+
+        Raises:
+            DeclarationError: When there are none, or they have different numbers of rows.
+
+        >>> Outputs.of_named({"sum": np.array([[3, 4]]), "larger": np.array([2])}).values.tolist()
+        [{'sum': [3, 4], 'larger': 2}]
+        """
+        counts = {name: array.shape[:1] for name, array in named.items()}
+        if not counts or len(set(counts.values())) != 1 or () in counts.values():
+            raise DeclarationError(f"named outputs need one row per row of the input each, got {counts}")
+        rows = [dict(zip(named, row, strict=True)) for row in zip(*(a.tolist() for a in named.values()), strict=True)]
+        values = np.empty(len(rows), dtype=object)
+        values[:] = rows
+        return cls("named", values, named=named)
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
@@ -74,4 +101,5 @@ class Outputs:
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Outputs:
         """Keep the given rows (indices, a mask or a slice), in their order."""
         kept = None if self.probabilities is None else self.probabilities[rows]
-        return Outputs(self.kind, self.values[rows], kept, self.classes)
+        named = None if self.named is None else {name: array[rows] for name, array in self.named.items()}
+        return Outputs(self.kind, self.values[rows], kept, self.classes, named)

@@ -25,7 +25,7 @@ from loopwright.features.column_block import BlockReader, ColumnBlock
 from loopwright.features.columns import Array, ModelInput, model_input, served_rows
 from loopwright.features.lookup import LookupResult, ViewLookup, look_up
 from loopwright.features.request import RequestField, Row, read_field
-from loopwright.features.request_column import read_block, read_column
+from loopwright.features.request_column import as_field, read_block, read_column
 from loopwright.features.row_batch import RowBatch
 from loopwright.features.transform_run import run_in_batches
 
@@ -234,7 +234,7 @@ class FeatureAssembly:
 
     def _codes(self, values: Array, field: Field) -> Array:
         if field.dtype != "category":
-            return values
+            return as_field(values, field)
         known = self._code_of[field.name]
         return np.array([known.get(value, -1) for value in values.tolist()], dtype=np.int32)
 

@@ -29,6 +29,7 @@ _ARROW = {
     "float64": pa.float64(),
     "float32": pa.float32(),
     "int64": pa.int64(),
+    "int32": pa.int32(),
     "bool": pa.bool_(),
     "string": pa.string(),
     "category": pa.string(),
@@ -39,7 +40,7 @@ _ARROW = {
 def arrow_type(field: Field) -> pa.DataType:
     """Return the Arrow type in which a training table stores the field."""
     if field.is_vector:
-        return pa.list_(pa.float32(), field.width)
+        return pa.list_(_ARROW[field.dtype], field.width)
     return _ARROW[field.dtype]
 
 
@@ -67,7 +68,7 @@ def to_arrow(values: Array, field: Field) -> pa.Array:
     """Return an array as the Arrow column in which a training table stores it; NaN and -1 codes become nulls."""
     kind = arrow_type(field)
     if field.is_vector:
-        flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+        flat = np.ascontiguousarray(values, dtype=field.dtype).reshape(-1)
         return pa.FixedSizeListArray.from_arrays(pa.array(flat), field.width)
     if field.dtype in {"float64", "float32"}:
         return pa.array(values, type=kind, from_pandas=True)

@@ -19,6 +19,8 @@ timestamp, date           ``timestamp`` (UTC, microseconds)
 a view's output           as above, always as *not required*: an example may have no row of the view
 a transform's output      ``(n,)``: as returned; ``(n, …)``: ``float32`` with a shape
 ========================  =====================================================================
+
+A model that was not trained here may also take arrays of other numbers, and ``int32``.
 """
 
 from __future__ import annotations
@@ -29,10 +31,10 @@ from typing import Literal, cast, get_args
 
 from loopwright.core.errors import FeatureError
 
-DType = Literal["float64", "float32", "int64", "bool", "string", "category", "timestamp"]
+DType = Literal["float64", "float32", "int64", "int32", "bool", "string", "category", "timestamp"]
 Origin = Literal["column", "view", "transform", "label"]
 
-NUMERIC: frozenset[str] = frozenset({"float64", "float32", "int64", "bool"})
+NUMERIC: frozenset[str] = frozenset({"float64", "float32", "int64", "int32", "bool"})
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Field:
                 f"The feature '{self.name}' has the unknown type {self.dtype!r}.",
                 hint=f"Known: {', '.join(get_args(DType))}.",
             )
-        if self.shape and self.dtype != "float32":
+        if self.shape and self.dtype not in NUMERIC:
             raise FeatureError(
-                f"The feature '{self.name}' has the shape {self.shape} and the type {self.dtype}; arrays are float32."
+                f"The feature '{self.name}' has the shape {self.shape} and the type {self.dtype}; arrays hold numbers."
             )
 
     @property

@@ -16,6 +16,7 @@ from loopwright.features.columns import Array, plain_values
 from loopwright.features.request import RequestField, missing_column, read_values
 
 if TYPE_CHECKING:
+    from loopwright.features.field import Field
     from loopwright.features.row_batch import RowBatch
 
 _INT64 = np.iinfo(np.int64)
@@ -77,6 +78,22 @@ def _arrays(values: Array, field: RequestField) -> Array:
             message = f"Row {row}: the field '{field.name}' has a missing number."
             raise InvalidRequestError(message, field=field.name, row=row)
     return values.reshape(rows, *field.shape)
+
+
+def as_field(values: Array, field: Field) -> Array:
+    """Return a request field's numbers in the type of the model's field, where that is an array's or a narrower one.
+
+    Raises:
+        InvalidRequestError: If a number is too large for it.
+    """
+    if values.dtype == field.dtype or not (field.is_vector or field.dtype in ("int32", "float32")):
+        return values
+    if field.dtype == "int32" and values.dtype.kind in "iu":
+        limits = np.iinfo(np.int32)
+        if values.size and (values.min() < limits.min or values.max() > limits.max):
+            message = f"The field '{field.name}' takes whole numbers of 32 bits."
+            raise InvalidRequestError(message, field=field.name)
+    return values.astype(field.dtype)
 
 
 def read_block(batch: RowBatch, names: tuple[str, ...], known: frozenset[str]) -> ColumnBlock | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, overload
 
+from loopwright.features.column_block import ColumnBlock
 from loopwright.features.columns import Array, plain_values
 
 if TYPE_CHECKING:
@@ -48,14 +49,18 @@ class RowBatch(Sequence[Mapping[str, object]]):
     def __getitem__(self, place: slice) -> RowBatch: ...
     def __getitem__(self, place: int | slice) -> Mapping[str, object] | RowBatch:
         if isinstance(place, slice):
-            kept = {name: values[place] for name, values in self.columns.items()}
-            return RowBatch(kept, len(range(*place.indices(self._rows))))
+            rows = len(range(*place.indices(self._rows)))
+            if isinstance(self.columns, ColumnBlock):
+                return RowBatch(ColumnBlock(self.columns.names, self.columns.matrix[place]), rows)
+            return RowBatch({name: values[place] for name, values in self.columns.items()}, rows)
         if not -self._rows <= place < self._rows:
             raise IndexError(f"row {place} of {self._rows}")
         start = place % self._rows
         return {name: _plain(values[start : start + 1])[0] for name, values in self.columns.items()}
 
     def __iter__(self) -> Iterator[Mapping[str, object]]:
+        if isinstance(self.columns, ColumnBlock):
+            return iter(self.columns.plain_rows())
         names = list(self.columns)
         if not names:
             return iter([{} for _ in range(self._rows)])

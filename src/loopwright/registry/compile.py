@@ -52,6 +52,8 @@ def compile_model(native: NativeModel, signature: Signature, rows: ModelInput) -
         signature: What it takes and answers.
         rows: The golden rows, as the estimator got its rows in training.
     """
+    if signature.output.kind == "named":
+        return Compilation(reason="the model gives several named outputs, and no converter knows how it makes them")
     dated = [field.name for field in signature.inputs if field.dtype == "timestamp"]
     if dated:
         return Compilation(reason=f"an ONNX graph takes no timestamps ({', '.join(dated)})")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 VALUE = "__value__"
 PROBABILITIES = "__probabilities__"
+NAMED = "__named__"
 LARGEST = 256
 """Rows kept at most: enough for parity, little enough to travel with each version."""
 
@@ -51,7 +52,13 @@ class Golden:
 
     def to_bytes(self) -> bytes:
         """Write rows and answers as one Arrow IPC stream."""
-        table = self.table.append_column(VALUE, pa.array(self.outputs.values.tolist()))
+        named = self.outputs.named
+        if named is None:
+            table = self.table.append_column(VALUE, pa.array(self.outputs.values.tolist()))
+        else:
+            table = self.table
+            for name, values in named.items():
+                table = table.append_column(f"{NAMED}{name}", pa.array(values.tolist()))
         if self.outputs.probabilities is not None:
             table = table.append_column(PROBABILITIES, pa.array(self.outputs.probabilities.tolist()))
         sink = pa.BufferOutputStream()
@@ -63,6 +70,10 @@ class Golden:
     def from_bytes(cls, data: bytes, output: OutputSpec) -> Golden:
         """Read what `to_bytes` wrote."""
         table = pa.ipc.open_stream(data).read_all()
+        if output.named:
+            found = {one.name: table[f"{NAMED}{one.name}"].to_pylist() for one in output.named}
+            named = {one.name: np.array(found[one.name], dtype=np.dtype(one.dtype)) for one in output.named}
+            return cls(table.drop_columns([f"{NAMED}{name}" for name in named]), Outputs.of_named(named))
         classes = output.class_array()
         dtype = np.dtype(np.float64) if classes is None else classes.dtype
         values: NDArray[np.generic] = np.array(table[VALUE].to_pylist(), dtype=dtype)

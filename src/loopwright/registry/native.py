@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
 
+from loopwright.core.errors import DeclarationError
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.columns import model_input
-from loopwright.registry.signature import output_spec
+from loopwright.registry.signature import named_spec, output_spec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Predicts(Protocol):
     """What a training function returns."""
 
     def predict(self, X: object, /) -> object:  # noqa: N803  (scikit-learn's name)
-        """Answer one value per row."""
+        """Answer one value per row, or one array per name of an output."""
 
 
 class NativeModel:
@@ -52,7 +53,10 @@ class NativeModel:
         if isinstance(rows, Mapping):
             rows = model_input(rows, self._fields)
         with self._lock:
-            values = np.asarray(self.estimator.predict(rows))
+            answered = self.estimator.predict(rows)
+            if isinstance(answered, Mapping):
+                return self._named(answered)
+            values = np.asarray(answered)
             output = self._output or output_spec(self.estimator, values)
             probabilities = (
                 np.asarray(self.estimator.predict_proba(rows), dtype=np.float64)  # type: ignore[attr-defined]
@@ -64,6 +68,21 @@ class NativeModel:
             return Outputs("regression", values.reshape(-1).astype(np.float64))
         dtype = cast("NDArray[np.generic]", output.class_array()).dtype
         return Outputs(output.kind, values.reshape(-1).astype(dtype), probabilities, output.classes)
+
+    def _named(self, answered: Mapping[str, object]) -> Outputs:
+        """Answer with several outputs; a version's are always the same, in the same order and of the same type."""
+        named: dict[str, NDArray[np.generic]] = {name: np.asarray(values) for name, values in answered.items()}
+        if self._output is None:
+            self._output = named_spec(named)
+        known = {one.name: one for one in self._output.named}
+        if known.keys() != named.keys():
+            raise DeclarationError(f"the outputs are {', '.join(named)}, and were {', '.join(known)}")
+        for name, one in known.items():
+            values = named[name].astype(one.dtype) if one.dtype != "str" else named[name]
+            if values.shape[1:] != one.shape:
+                raise DeclarationError(f"the output '{name}' has the shape {values.shape[1:]}, and had {one.shape}")
+            named[name] = values
+        return Outputs.of_named({name: named[name] for name in known})
 
     @property
     def output(self) -> OutputSpec | None:

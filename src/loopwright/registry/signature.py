@@ -8,7 +8,7 @@ running server without a change on the caller's side.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -24,6 +24,27 @@ if TYPE_CHECKING:
 
 Layout: TypeAlias = Literal["array", "frame"]
 ClassLabel: TypeAlias = str | int | float | bool
+PREDICTION_ID = "prediction_id"
+"""The output that a server adds to those of the model."""
+
+
+@dataclass(frozen=True)
+class NamedOutput:
+    """One of several outputs of a model.
+
+    Attributes:
+        name: Its name.
+        dtype: NumPy's name of the type of its values, such as ``int32``; ``str`` for text.
+        shape: Empty for one value per row; otherwise the shape of each row's array.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Give the output as plain JSON values."""
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
 
 
 @dataclass(frozen=True)
@@ -31,24 +52,29 @@ class OutputSpec:
     """Say what a model answers.
 
     Attributes:
-        kind: A number, one of two classes, or one of k classes.
+        kind: A number, one of two classes, one of k classes, or several named outputs.
         classes: The class labels in the order of the probability columns; None for a regression.
         dtype: NumPy's name of the type of the value, such as ``float64``, ``int64``, ``bool`` or ``str``.
         probabilities: Whether the model gives class probabilities beside the label.
+        named: The named outputs, in the order in which the model gives them; empty for the other kinds.
 
     Raises:
-        DeclarationError: When a classifier names fewer than two classes, or a regression names any.
+        DeclarationError: When a classifier names fewer than two classes, a regression names any, or several outputs
+            come without names.
     """
 
     kind: OutputKind
     classes: tuple[ClassLabel, ...] | None = None
     dtype: str = "float64"
     probabilities: bool = False
+    named: tuple[NamedOutput, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind == "regression":
+        if (self.kind == "named") != bool(self.named):
+            raise DeclarationError(f"a {self.kind} output with {len(self.named)} named outputs cannot be")
+        if self.kind in ("regression", "named"):
             if self.classes is not None or self.probabilities:
-                raise DeclarationError("a regression answers numbers; it has neither classes nor probabilities")
+                raise DeclarationError(f"a {self.kind} output has neither classes nor probabilities")
             return
         count = len(self.classes or ())
         if count < 2 or (self.kind == "binary") != (count == 2):
@@ -57,7 +83,7 @@ class OutputSpec:
             raise DeclarationError(f"the classes repeat: {self.classes}")
 
     def class_array(self) -> NDArray[np.generic] | None:
-        """Give the classes as an array of the output's type, or None for a regression."""
+        """Give the classes as an array of the output's type, or None where there are none."""
         return None if self.classes is None else np.array(self.classes, dtype=np.dtype(self.dtype))
 
 
@@ -122,15 +148,15 @@ class Signature:
 
     def to_json(self) -> dict[str, object]:
         """Give the signature as plain JSON values."""
-        return {
-            "inputs": [field.to_json() for field in self.inputs],
-            "output": {
-                "kind": self.output.kind,
-                "classes": None if self.output.classes is None else list(self.output.classes),
-                "dtype": self.output.dtype,
-                "probabilities": self.output.probabilities,
-            },
+        output: dict[str, object] = {
+            "kind": self.output.kind,
+            "classes": None if self.output.classes is None else list(self.output.classes),
+            "dtype": self.output.dtype,
+            "probabilities": self.output.probabilities,
         }
+        if self.output.named:
+            output["named"] = [one.to_json() for one in self.output.named]
+        return {"inputs": [field.to_json() for field in self.inputs], "output": output}
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> Signature:
@@ -138,6 +164,7 @@ class Signature:
         fields = cast("Sequence[dict[str, object]]", document["inputs"])
         output = cast("dict[str, object]", document["output"])
         classes = cast("Sequence[ClassLabel] | None", output["classes"])
+        named = cast("Sequence[dict[str, Any]]", output.get("named", ()))
         return cls(
             tuple(Field.from_json(item) for item in fields),
             OutputSpec(
@@ -145,6 +172,7 @@ class Signature:
                 classes=None if classes is None else tuple(classes),
                 dtype=str(output["dtype"]),
                 probabilities=bool(output["probabilities"]),
+                named=tuple(NamedOutput(one["name"], one["dtype"], tuple(one["shape"])) for one in named),
             ),
         )
 
@@ -160,6 +188,25 @@ def describe(field: Field) -> str:
         f" of {', '.join(field.categories[:5])}{', …' if len(field.categories) > 5 else ''}" if field.categories else ""
     )
     return f"{field.dtype}{shape}{known}{' or null' if field.nullable else ''}"
+
+
+def named_spec(named: Mapping[str, NDArray[np.generic]]) -> OutputSpec:
+    """Read from some answers of a model with several outputs what it answers.
+
+    Args:
+        named: Arrays of shape (n, …) by name.
+
+    Raises:
+        DeclarationError: When a name is empty or stands for something else, or an array holds no numbers or texts.
+    """
+    parts = []
+    for name, array in named.items():
+        if not isinstance(name, str) or not name or name == PREDICTION_ID:
+            raise DeclarationError(f"an output cannot be named {name!r}")
+        if array.dtype.kind not in "biufUO":
+            raise DeclarationError(f"the output '{name}' is {array.dtype}, which is neither numbers nor text")
+        parts.append(NamedOutput(name, "str" if array.dtype.kind in "UO" else array.dtype.name, array.shape[1:]))
+    return OutputSpec("named", dtype="object", named=tuple(parts))
 
 
 def output_spec(estimator: object, values: NDArray[np.generic]) -> OutputSpec:

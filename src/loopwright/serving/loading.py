@@ -57,13 +57,21 @@ def self_test(loaded: ServableModel, golden: Golden) -> None:
 def _difference(answered: Outputs, recorded: Outputs) -> str | None:
     if len(answered) != len(recorded):
         return f"{len(answered)} answers"
-    for name, got, expected in (
+    compared = [
         ("value", answered.values, recorded.values),
         ("probability", answered.probabilities, recorded.probabilities),
-    ):
+    ]
+    if recorded.named is not None:
+        named = answered.named or {}
+        if named.keys() != recorded.named.keys():
+            return f"its outputs are {', '.join(named) or 'not named'}"
+        compared = [(f"'{name}'", named[name], values) for name, values in recorded.named.items()]
+    for name, got, expected in compared:
         if got is None or expected is None:
             continue
-        if name == "value" and recorded.kind != "regression":
+        if got.shape != expected.shape:
+            return f"a {name} has the shape {got.shape[1:]}"
+        if expected.dtype.kind not in "biuf" or (name == "value" and recorded.kind != "regression"):
             flips = int(np.count_nonzero(got != expected))
             if flips > _LABEL_FLIPS_ALLOWED * len(expected):
                 return f"{flips} labels differ"

@@ -1,34 +1,43 @@
-"""The JSON part of the Open Inference Protocol v2: tensors in, tensors out, and what a model says of itself.
+"""Requests and responses of the Open Inference Protocol v2 over HTTP: JSON, and the binary tensor extension.
 
-A model's request fields are the inputs (one tensor each, one element per row); a single tensor of another name and
-shape ``[n, fields]`` is taken by position. Outputs are ``predict``, ``predict_proba`` where the model gives
-probabilities, and ``prediction_id`` on request.
+A request is a JSON object; with ``Inference-Header-Content-Length`` it is that many bytes of JSON, and behind them the
+raw bytes of each tensor that has ``parameters.binary_data_size``, in order. A response puts those outputs behind its
+JSON that were asked for with ``parameters.binary_data``, or all where the request says ``binary_data_output``.
 
-Source: the protocol's ``inference_rest.md`` (kserve/open-inference-protocol).
+Sources: ``inference_rest.md`` (kserve/open-inference-protocol) and the extension "binary tensor data" of the same
+protocol.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from loopwright.core.errors import InvalidRequestError, TooLargeError
-from loopwright.serving.http_message import BadFieldError
-from loopwright.serving.rows_body import MAX_ROWS
+import numpy as np
+
+from loopwright.core.errors import InvalidRequestError
+from loopwright.serving.http_message import HttpResponse, decode_json, json_response
+from loopwright.serving.tensor import DATATYPES, Tensor, datatype_named, from_raw, to_raw
+from loopwright.serving.tensor_answer import model_outputs, served_tensors
+from loopwright.serving.tensor_rows import raw_input, row_batch
+from loopwright.serving.tensor_values import from_values, to_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from loopwright.features.request import RequestField
+    from loopwright.features.row_batch import RowBatch
     from loopwright.registry.signature import Signature
     from loopwright.serving.endpoint import Served
 
-_INTEGERS = {f"{sign}INT{bits}": (sign, bits) for sign in ("", "U") for bits in (8, 16, 32, 64)}
-_FLOATS = frozenset({"FP32", "FP64"})
-_NO_JSON = frozenset({"FP16", "BF16"})
+HEADER_LENGTH = b"inference-header-content-length"
+_OCTETS = b"application/octet-stream"
 _DATATYPE_OF = {"float": "FP64", "int": "INT64", "bool": "BOOL"}
-_OUTPUTS = ("predict", "predict_proba", "prediction_id")
+_FIELD_DATATYPE = {"float32": "FP32", "int32": "INT32"}
+_NO_NAMES: frozenset[str] = frozenset()
+_ALL = frozenset({"*"})
+_NOTHING = memoryview(b"")
+_FEW = 32  # rows that are worth computing together with those of other callers
 
 
 @dataclass(frozen=True)
@@ -36,19 +45,67 @@ class TensorRequest:
     """A request in rows, with what its answer needs.
 
     Attributes:
+        rows: The rows; by column where they are many.
         request_id: The caller's id, echoed, or None.
-        outputs: The outputs asked for; empty for the usual ones.
+        outputs: The outputs asked for; empty for all.
+        binary: Of those, the ones to answer as raw bytes.
         timeout_us: ``parameters.timeout`` in microseconds, or None.
+        binary_by_default: Whether outputs are answered as raw bytes where none is asked for by name.
     """
 
-    rows: list[dict[str, object]]
-    request_id: str | None
-    outputs: tuple[str, ...]
-    timeout_us: float | None
+    rows: Sequence[Mapping[str, object]]
+    request_id: str | None = None
+    outputs: tuple[str, ...] = ()
+    binary: frozenset[str] = _NO_NAMES
+    timeout_us: float | None = None
+    binary_by_default: bool = False
 
 
-def read_request(document: object, inputs: Sequence[RequestField]) -> TensorRequest:
+def split_body(body: bytes, header_length: str) -> tuple[object, memoryview]:
+    """Divide a body of the binary extension into its JSON and the raw bytes behind it.
+
+    Args:
+        body: The whole body.
+        header_length: The value of ``Inference-Header-Content-Length``.
+
+    Raises:
+        InvalidRequestError: When the value is no length within the body, or the JSON is none.
+    """
+    if not (header_length.isascii() and header_length.isdecimal()) or len(header_length) > 10:
+        raise InvalidRequestError(f"Inference-Header-Content-Length must be a number of bytes, got {header_length!r}.")
+    length = int(header_length)
+    if length > len(body):
+        raise InvalidRequestError(f"Inference-Header-Content-Length is {length}; the body has {len(body)} bytes.")
+    return decode_json(body[:length]), memoryview(body)[length:]
+
+
+def raw_request(body: bytes, inputs: Sequence[RequestField], signature: Signature) -> TensorRequest:
+    """Read a body that is only the raw bytes of a model's single input; its answer is raw too.
+
+    Raises:
+        InvalidRequestError: When the model has several inputs, or the bytes are no whole rows.
+    """
+    datatype = DATATYPES["BYTES"] if len(inputs) != 1 else DATATYPES[input_datatype(inputs[0], signature)]
+    rows = row_batch([raw_input(body, inputs, datatype)], inputs)
+    return TensorRequest(rows, binary_by_default=True)
+
+
+def read_request(
+    document: object,
+    inputs: Sequence[RequestField],
+    known: Collection[str] = _NO_NAMES,
+    *,
+    further: Sequence[RequestField] = (),
+    raw: memoryview | None = None,
+) -> TensorRequest:
     """Turn an inference request into rows.
+
+    Args:
+        document: The request's JSON.
+        inputs: The fields of a request row.
+        known: Names of other tensors that are left aside.
+        further: Fields that only the other version in force takes.
+        raw: The bytes behind the JSON, or None where the request is JSON alone.
 
     Raises:
         InvalidRequestError: When it breaks the protocol; names the tensor.
@@ -56,199 +113,171 @@ def read_request(document: object, inputs: Sequence[RequestField]) -> TensorRequ
     """
     if not isinstance(document, dict):
         raise InvalidRequestError("The body must be an object with 'inputs'.")
-    tensors = document.get("inputs")
-    if not isinstance(tensors, list) or not tensors:
-        raise BadFieldError("'inputs' must be a list of at least one tensor.", field="inputs")
+    given = document.get("inputs")
+    if not isinstance(given, list) or not given:
+        raise InvalidRequestError("'inputs' must be a list of at least one tensor.", field="inputs")
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise BadFieldError("'id' must be a string.", field="id")
-    columns: dict[str, list[object]] = {}
-    names = [field.name for field in inputs]
-    for tensor in tensors:
-        name, shape, values = _tensor(tensor)
-        if name in names or len(tensors) > 1 or len(shape) != 2 or shape[1] != len(names):
-            _add(columns, name, _per_row(values, shape))
-        else:
-            width = shape[1]
-            for position, field in enumerate(names):
-                _add(columns, field, values[position::width])
-    counts = {name: len(values) for name, values in columns.items()}
-    if len(set(counts.values())) > 1:
-        raise InvalidRequestError(f"The tensors have different numbers of rows: {counts}.")
-    count = next(iter(counts.values()))
-    if count == 0:
-        raise InvalidRequestError("The request has no rows.")
-    if count > MAX_ROWS:
-        raise TooLargeError(f"The request has {count} rows; at most {MAX_ROWS} are accepted.", hint="Send fewer rows.")
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return TensorRequest(rows, request_id, _asked(document), _timeout(document))
+        raise InvalidRequestError("'id' must be a string.", field="id")
+    parameters = _parameters(document, "the request", "parameters")
+    timeout_us = _timeout(parameters)
+    outputs, binary = _asked(document, by_default=_flag(parameters, "binary_data_output", "parameters"))
+    rest = _NOTHING if raw is None else raw
+    tensors = []
+    for item in given:
+        tensor, rest = _tensor(item, rest)
+        tensors.append(tensor)
+    if len(rest):
+        raise InvalidRequestError(f"{len(rest)} bytes behind the request's JSON belong to no tensor.", field="inputs")
+    if further and len(tensors) > 1:
+        names = {field.name for field in inputs}
+        inputs = (*inputs, *(field for field in further if field.name not in names))
+    rows = _plain_if_few(row_batch(tensors, inputs, known))
+    return TensorRequest(rows, request_id, outputs, binary, timeout_us, binary_by_default=not outputs and bool(binary))
 
 
-def _add(columns: dict[str, list[object]], name: str, values: list[object]) -> None:
-    if name in columns:
-        raise BadFieldError(f"The tensor '{name}' is there twice.", field=name)
-    columns[name] = values
-
-
-def _tensor(tensor: object) -> tuple[str, list[int], list[object]]:
-    """Check one tensor and return its name, shape and flat values."""
-    if not isinstance(tensor, dict):
-        raise BadFieldError("A tensor must be an object.", field="inputs")
-    name = tensor.get("name")
-    if not isinstance(name, str) or not name:
-        raise BadFieldError("A tensor needs a 'name'.", field="inputs")
-    shape, datatype, data = tensor.get("shape"), tensor.get("datatype"), tensor.get("data")
-    if (
-        not isinstance(shape, list)
-        or not shape
-        or not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape)
+def _plain_if_few(batch: RowBatch) -> Sequence[Mapping[str, object]]:
+    """Return few rows as mappings, which may be computed together with those of other callers."""
+    if len(batch) > _FEW or any(
+        isinstance(values, np.ndarray) and values.ndim > 1 for values in batch.columns.values()
     ):
-        raise BadFieldError(f"The tensor '{name}' needs a 'shape' of whole numbers.", field=name)
-    if not isinstance(datatype, str):
-        raise BadFieldError(f"The tensor '{name}' needs a 'datatype'.", field=name)
-    if not isinstance(data, list):
-        raise BadFieldError(f"The tensor '{name}' needs 'data' as a list.", field=name)
-    values: list[object] = []
-    _flatten(data, values, name, 0)
-    if len(values) != math.prod(shape):
-        raise BadFieldError(
-            f"The tensor '{name}' has {len(values)} elements; the shape {shape} needs {math.prod(shape)}.", field=name
-        )
-    return name, shape, _checked(name, datatype.upper(), values)
+        return batch
+    return list(batch)
 
 
-def _flatten(data: list[object], into: list[object], name: str, depth: int) -> None:
-    if depth > 16:
-        raise BadFieldError(f"The data of the tensor '{name}' is nested too deep.", field=name)
-    for item in data:
-        if isinstance(item, list):
-            _flatten(item, into, name, depth + 1)
-        else:
-            into.append(item)
+def _tensor(item: object, raw: memoryview) -> tuple[Tensor, memoryview]:
+    """Read one tensor, and return it with the bytes that are left for the next."""
+    if not isinstance(item, dict):
+        raise InvalidRequestError("A tensor must be an object.", field="inputs")
+    name = item.get("name")
+    if not isinstance(name, str) or not name:
+        raise InvalidRequestError("A tensor needs a 'name'.", field="inputs")
+    shape = item.get("shape")
+    if not isinstance(shape, list):
+        raise InvalidRequestError(f"The tensor '{name}' needs a 'shape' of whole numbers.", field=name)
+    datatype = datatype_named(name, item.get("datatype"))
+    parameters = _parameters(item, f"the tensor '{name}'", name)
+    if "shared_memory_region" in parameters:
+        message = f"The tensor '{name}' lies in shared memory, which is not supported."
+        raise InvalidRequestError(message, field=name, hint="Send its data.")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        return from_values(name, datatype, shape, item.get("data")), raw
+    if type(size) is not int or size < 0:
+        raise InvalidRequestError(f"The tensor '{name}' needs a number of bytes in 'binary_data_size'.", field=name)
+    if "data" in item:
+        raise InvalidRequestError(f"The tensor '{name}' has 'data' and 'binary_data_size'; send one.", field=name)
+    if size > len(raw):
+        message = f"The tensor '{name}' has {size} bytes behind the JSON, of which {len(raw)} are there."
+        raise InvalidRequestError(message, field=name)
+    return from_raw(name, datatype, shape, raw[:size]), raw[size:]
 
 
-def _checked(name: str, datatype: str, values: list[object]) -> list[object]:
-    if datatype in _FLOATS:
-        return [_float(value, name, datatype) for value in values]
-    if datatype in _INTEGERS:
-        sign, bits = _INTEGERS[datatype]
-        low, high = (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        fits = all(isinstance(value, int) and not isinstance(value, bool) and low <= value <= high for value in values)
-        return values if fits else _wrong(name, datatype)
-    if datatype == "BOOL":
-        whole = [value == 1 if isinstance(value, int) and value in (0, 1) else value for value in values]
-        return whole if all(isinstance(value, bool) for value in whole) else _wrong(name, datatype)
-    if datatype == "BYTES":
-        return values if all(value is None or isinstance(value, str) for value in values) else _wrong(name, datatype)
-    if datatype in _NO_JSON:
-        raise BadFieldError(f"The tensor '{name}': {datatype} has no JSON form. Send FP32.", field=name)
-    known = ", ".join(["BOOL", *_INTEGERS, *sorted(_FLOATS), "BYTES"])
-    raise BadFieldError(f"The tensor '{name}' has the unknown datatype {datatype!r}. Known: {known}.", field=name)
+def _parameters(item: Mapping[str, Any], what: str, field: str) -> Mapping[str, Any]:
+    parameters = item.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise InvalidRequestError(f"'parameters' of {what} must be an object.", field=field)
+    return parameters
 
 
-def _float(value: object, name: str, datatype: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        _wrong(name, datatype)
-        return None
-    return float(value)
+def _flag(parameters: Mapping[str, Any], name: str, field: str, *, otherwise: bool = False) -> bool:
+    value = parameters.get(name, otherwise)
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"'{name}' must be true or false.", field=field)
+    return value
 
 
-def _wrong(name: str, datatype: str) -> list[object]:
-    raise BadFieldError(f"The tensor '{name}' holds a value that is no {datatype}.", field=name)
-
-
-def _per_row(values: list[object], shape: list[int]) -> list[object]:
-    width = math.prod(shape[1:])
-    if width == 1:
-        return values
-    return [values[start : start + width] for start in range(0, len(values), width)] if width else []
-
-
-def _asked(document: Mapping[str, object]) -> tuple[str, ...]:
+def _asked(document: Mapping[str, Any], *, by_default: bool) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the names of the outputs asked for, and which of them as raw bytes."""
     outputs = document.get("outputs")
-    if outputs is None:
-        return ()
+    if not outputs and (outputs is None or isinstance(outputs, list)):
+        return (), _ALL if by_default else _NO_NAMES
     if not isinstance(outputs, list) or not all(
         isinstance(item, dict) and isinstance(item.get("name"), str) for item in outputs
     ):
-        raise BadFieldError("'outputs' must be a list of objects with a 'name'.", field="outputs")
-    names = tuple(item["name"] for item in outputs)
-    for name in names:
-        if name not in _OUTPUTS:
-            raise BadFieldError(f"There is no output '{name}'. Known: {', '.join(_OUTPUTS)}.", field="outputs")
-    return names
+        raise InvalidRequestError("'outputs' must be a list of objects with a 'name'.", field="outputs")
+    names, binary = [], set()
+    for item in outputs:
+        name = item["name"]
+        parameters = _parameters(item, f"the output '{name[:200]}'", name)
+        if name in names:
+            raise InvalidRequestError(f"The output '{name[:200]}' is asked for twice.", field=name)
+        unsupported = {"classification", "shared_memory_region"} & parameters.keys()
+        if unsupported:
+            message = f"The output '{name[:200]}' asks for {', '.join(sorted(unsupported))}, which is not supported."
+            raise InvalidRequestError(message, field=name)
+        names.append(name)
+        if _flag(parameters, "binary_data", name, otherwise=by_default):
+            binary.add(name)
+    return tuple(names), frozenset(binary)
 
 
-def _timeout(document: Mapping[str, object]) -> float | None:
-    parameters = document.get("parameters")
-    if parameters is None:
-        return None
-    if not isinstance(parameters, dict):
-        raise BadFieldError("'parameters' must be an object.", field="parameters")
+def _timeout(parameters: Mapping[str, Any]) -> float | None:
     timeout = parameters.get("timeout")
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0:
-        raise BadFieldError("'parameters.timeout' must be microseconds, 0 or more.", field="parameters")
+        raise InvalidRequestError("'parameters.timeout' must be microseconds, 0 or more.", field="parameters")
     return float(timeout) or None
 
 
-def response_document(served: Served, request: TensorRequest) -> dict[str, object]:
-    """Write an answer as an inference response.
+def response(served: Served, request: TensorRequest, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> HttpResponse:
+    """Write an answer as an inference response, with raw bytes behind its JSON where they were asked for.
 
     Raises:
-        InvalidRequestError: When probabilities were asked for and the model gives none.
+        InvalidRequestError: When an output has no JSON form, or the version that answered does not have it.
     """
-    answers = served.answers
-    rows = len(answers.values)
-    asked = request.outputs or (("predict",) if answers.probabilities is None else ("predict", "predict_proba"))
     outputs: list[dict[str, object]] = []
-    for name in asked:
-        if name == "predict":
-            outputs.append({"name": name, "shape": [rows], **_typed(answers.values)})
-        elif name == "prediction_id":
-            outputs.append({"name": name, "datatype": "BYTES", "shape": [rows], "data": served.prediction_ids})
+    blobs: list[bytes] = []
+    for tensor in served_tensors(served, request.outputs):
+        output: dict[str, object] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype.name,
+            "shape": tensor.shape,
+        }
+        if request.binary_by_default or tensor.name in request.binary:
+            blob = to_raw(tensor)
+            blobs.append(blob)
+            output["parameters"] = {"binary_data_size": len(blob)}
         else:
-            if answers.probabilities is None:
-                raise BadFieldError("The model gives no probabilities.", field="outputs")
-            flat = [value for row in answers.probabilities for value in row]
-            shape = [rows, len(answers.probabilities[0])]
-            outputs.append({"name": name, "datatype": "FP64", "shape": shape, "data": flat})
+            output["data"] = to_values(tensor)
+        outputs.append(output)
     document: dict[str, object] = {"model_name": served.model, "model_version": str(served.version)}
     if request.request_id is not None:
         document["id"] = request.request_id
     document["outputs"] = outputs
-    return document
+    written = json_response(document, headers=headers)
+    if not blobs:
+        return written
+    length = (HEADER_LENGTH, str(len(written.body)).encode())
+    body = b"".join([written.body, *blobs])
+    return HttpResponse(200, body, content_type=_OCTETS, headers=[*headers, length])
 
 
-def _typed(values: list[object]) -> dict[str, object]:
-    first = values[0]
-    if isinstance(first, bool):
-        return {"datatype": "BOOL", "data": values}
-    if isinstance(first, int):
-        return {"datatype": "INT64", "data": values}
-    if isinstance(first, float):
-        return {"datatype": "FP64", "data": values}
-    return {"datatype": "BYTES", "data": [str(value) for value in values]}
+def input_datatype(field: RequestField, signature: Signature) -> str:
+    """Return the datatype that a request field is declared with."""
+    for known in signature.inputs:
+        if known.name == field.name and known.origin == "column" and known.dtype in _FIELD_DATATYPE:
+            return _FIELD_DATATYPE[known.dtype]
+    return _DATATYPE_OF.get(field.type, "BYTES")
 
 
 def model_document(
     model: str, versions: Sequence[int], inputs: Sequence[RequestField], signature: Signature
 ) -> dict[str, object]:
     """Write a model's metadata."""
-    output = signature.output
-    predicted = {"float64": "FP64", "int64": "INT64", "bool": "BOOL"}.get(output.dtype, "BYTES")
-    outputs: list[dict[str, object]] = [{"name": "predict", "datatype": predicted, "shape": [-1]}]
-    if output.probabilities:
-        outputs.append({"name": "predict_proba", "datatype": "FP64", "shape": [-1, len(output.classes or ())]})
     return {
         "name": model,
         "versions": [str(version) for version in versions],
         "platform": "loopwright",
         "inputs": [
-            {"name": field.name, "datatype": _DATATYPE_OF.get(field.type, "BYTES"), "shape": [-1]} for field in inputs
+            {"name": field.name, "datatype": input_datatype(field, signature), "shape": [-1, *field.shape]}
+            for field in inputs
         ],
-        "outputs": outputs,
+        "outputs": [
+            {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
+            for output in model_outputs(signature.output)
+        ],
     }

@@ -1,24 +1,41 @@
-"""The routes of the Open Inference Protocol v2 over HTTP: everything under ``/v2``."""
+"""The routes of the Open Inference Protocol v2 over HTTP: everything under ``/v2``.
+
+Besides the protocol's own: binary tensors, and of the extension "model repository" the index.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import InvalidRequestError, NotFoundRequestError, NotReadyError
+from loopwright.serving.content_encoding import unpacked
 from loopwright.serving.door_answer import only, served_headers, written
 from loopwright.serving.endpoint import InferenceCall
 from loopwright.serving.http_message import decode_json, json_response
-from loopwright.serving.open_inference import model_document, read_request, response_document
+from loopwright.serving.open_inference import (
+    HEADER_LENGTH,
+    model_document,
+    raw_request,
+    read_request,
+    response,
+    split_body,
+)
 from loopwright.serving.request_headers import deadline, pinned_version, version_number
+from loopwright.serving.tensor_answer import check_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loopwright.core.clock import Clock
+    from loopwright.features.request import RequestField
     from loopwright.serving.door_answer import Answer
-    from loopwright.serving.endpoint import Endpoint
-    from loopwright.serving.http_message import HttpRequest
+    from loopwright.serving.endpoint import Active, Endpoint, Slot
+    from loopwright.serving.http_message import HttpRequest, HttpResponse
+    from loopwright.serving.open_inference import TensorRequest
     from loopwright.serving.server_state import ServerState
+
+EXTENSIONS = ("binary_tensor_data", "model_repository(index)", "schedule_policy(timeout)")
+BINARY = "oip-binary"
 
 
 class OpenInferenceDoor:
@@ -47,6 +64,9 @@ class OpenInferenceDoor:
             RequestError: When the request is refused.
         """
         path = request.path
+        if path == "/v2/repository/index":
+            only(request, "POST")
+            return self._index(request)
         if path.startswith("/v2/models/"):
             return self._model(request, given, path[11:].strip("/").split("/"))
         only(request, "GET", "HEAD")
@@ -58,8 +78,22 @@ class OpenInferenceDoor:
                 return json_response({"live": True, "ready": True})
             return json_response({"live": True, "ready": False, "error": reason}, status=503)
         if path in ("/v2", "/v2/"):
-            return json_response({"name": "loopwright", "version": self._version, "extensions": []})
+            return json_response({"name": "loopwright", "version": self._version, "extensions": EXTENSIONS})
         raise NotFoundRequestError(f"There is nothing at {path[:200]}.", hint="Try /v2 or /v2/models/<model>.")
+
+    def _index(self, request: HttpRequest) -> HttpResponse:
+        """List the models and their versions, as the extension "model repository" does."""
+        document = decode_json(request.body) if request.body else {}
+        if not isinstance(document, dict) or not isinstance(document.get("ready", False), bool):
+            raise InvalidRequestError("The body must be an object with 'ready', true or false.", field="ready")
+        entries: list[dict[str, object]] = []
+        for name, endpoint in sorted(self._endpoints.items()):
+            slots = _slots(endpoint.active)
+            ready = {"state": "READY", "reason": ""}
+            entries += [{"name": name, "version": str(number), **ready} for number in sorted(slots)]
+            if not slots and not document.get("ready", False):
+                entries.append({"name": name, "state": "UNAVAILABLE", "reason": "no version is loaded"})
+        return json_response(entries)
 
     def _endpoint(self, model: str) -> Endpoint:
         endpoint = self._endpoints.get(model)
@@ -82,12 +116,13 @@ class OpenInferenceDoor:
         if rest not in ([], ["ready"]):
             raise NotFoundRequestError(f"There is nothing at {request.path[:200]}.")
         only(request, "GET", "HEAD")
-        served = () if active is None else (active.champion, active.challenger)
-        slots = {slot.predictor.version: slot for slot in served if slot is not None}
+        slots = _slots(active)
         if pinned is not None and pinned not in slots:
+            if active is None:
+                raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
             raise NotFoundRequestError(f"Version {pinned} of '{endpoint.model}' is not being served.")
         if rest == ["ready"]:
-            ready = active is not None
+            ready = active is not None and not self._state.draining
             return json_response({"name": endpoint.model, "ready": ready}, status=200 if ready else 503)
         if active is None:
             raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
@@ -101,23 +136,51 @@ class OpenInferenceDoor:
         active = endpoint.active
         if active is None:
             raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
-        if request.header(b"inference-header-content-length") is not None:
-            raise InvalidRequestError("The binary tensor extension is not supported.", hint="Send data as JSON.")
-        tensors = read_request(decode_json(request.body), active.champion.predictor.inputs)
+        wanted = pinned_version(request) if pinned is None else pinned
+        tensors, protocol = _read(request, active, None if wanted is None else _slots(active).get(wanted))
         ends = deadline(request, began)
         if tensors.timeout_us is not None:
             asked = began + tensors.timeout_us / 1e6
             ends = asked if ends is None else min(ends, asked)
         call = InferenceCall(
             rows=tensors.rows,
-            protocol="oip-json",
+            protocol=protocol,
             request_id=given or tensors.request_id,
             unit=request.header(b"x-routing-key"),
-            pinned=pinned_version(request) if pinned is None else pinned,
+            pinned=wanted,
             deadline=ends,
         )
         request.counted = True
         return written(
             endpoint.begin(call),
-            lambda served: json_response(response_document(served, tensors), headers=served_headers(served)),
+            lambda served: response(served, tensors, headers=served_headers(served)),
         )
+
+
+def _slots(active: Active | None) -> dict[int, Slot]:
+    """Return the places of the versions in force by their numbers."""
+    served = () if active is None else (active.champion, active.challenger)
+    return {slot.predictor.version: slot for slot in served if slot is not None}
+
+
+def _read(request: HttpRequest, active: Active, pinned: Slot | None) -> tuple[TensorRequest, str]:
+    """Read an inference request for the version that will answer it, or for either where chance decides."""
+    predictor = (pinned or active.champion).predictor
+    inputs, signature = predictor.inputs, predictor.loaded.signature
+    further: tuple[RequestField, ...] = ()
+    if pinned is None and active.challenger is not None:
+        further = active.challenger.predictor.inputs
+    encoding = request.header(b"content-encoding")
+    body = request.body if encoding is None else unpacked(request.body, encoding)
+    length = request.header(HEADER_LENGTH)
+    if length == "0":
+        return raw_request(body, inputs, signature), BINARY
+    raw: memoryview | None = None
+    if length is None:
+        document = decode_json(body)
+    else:
+        document, raw = split_body(body, length)
+    tensors = read_request(document, inputs, predictor.assembly.known, further=further, raw=raw)
+    if tensors.outputs:
+        check_outputs(tensors.outputs, signature.output)
+    return tensors, "oip-json" if raw is None else BINARY

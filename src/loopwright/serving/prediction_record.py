@@ -33,7 +33,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
         key: The caller's key of the row, or None.
         features: The features as served, a JSON object; empty where payloads are not kept.
         output_number: The answer as a number, where it is one.
-        output_text: The class as text, for classifiers.
+        output_text: The class as text, for classifiers; several named outputs as a JSON object.
         probabilities: Class probabilities in the model's class order, or None.
         latency_us: From acceptance to answer, microseconds.
         batch_rows: Rows computed in the same call.
@@ -142,11 +142,13 @@ def unfound_views(lookups: Sequence[LookupResult], rows: int) -> list[str | None
 
 
 def output_cells(value: object, *, classifies: bool) -> tuple[float | None, str | None]:
-    """Split an answer into its number and its class text.
+    """Split an answer into its number and its text: a class, or several named outputs as a JSON object.
 
     >>> output_cells(7, classifies=True), output_cells(3.5, classifies=False), output_cells("cat", classifies=True)
     ((7.0, '7'), (3.5, None), (None, 'cat'))
     """
+    if isinstance(value, dict):
+        return None, features_json(value)
     number = float(value) if isinstance(value, bool | int | float) else None
     if number is not None and not math.isfinite(number):
         number = None
