@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from loopwright.serving import compactor
 from loopwright.serving.compactor import PredictionTable, find_prediction
+from loopwright.serving.prediction_columns import records_table
 from loopwright.serving.prediction_log import PredictionLog
 from loopwright.serving.prediction_record import PredictionRecord
 
@@ -30,6 +32,16 @@ def write(log: PredictionLog, *numbers: int) -> None:
         log.write([record(number)])
 
 
+def write_columns(log: PredictionLog, *numbers: int) -> None:
+    shared = {"version": 1, "route": "champion", "experiment": None, "propensity": 1.0, "unit_hash": 7}
+    table = records_table(
+        prediction_ids=[f"p{number}" for number in numbers], request_id="many", ts_us=1_767_225_600_000_000, model="m",
+        latency_us=9, values=[float(number) for number in numbers], **shared,
+    )  # fmt: skip
+    log.accept(len(numbers))
+    assert log.write_table(table)
+
+
 def ids_in_lake(stores) -> list[str]:
     return sorted(PredictionTable(stores, "m").read(columns=["prediction_id"])["prediction_id"].to_pylist())
 
@@ -50,6 +62,45 @@ def test_an_open_segment_is_read_as_far_as_it_got(stores, log):
     assert table.compact().rows == 1
     assert len(list(log.folder.glob("*.seg"))) == 1, "its writer lives"
     assert ids_in_lake(stores) == ["p1", "p2", "p3"]
+
+
+def test_both_kinds_of_frames_are_read_in_their_order(stores, log, monkeypatch):
+    monkeypatch.setattr(compactor, "_RECORDS_AT_ONCE", 3)
+    write(log, 1, 2)
+    write_columns(log, 3, 4, 5)
+    write(log, 6, 7, 8, 9)
+    write_columns(log, 10)
+    assert PredictionTable(stores, "m").compact().rows == 10
+    found = PredictionTable(stores, "m").read()
+    assert found["prediction_id"].to_pylist() == [f"p{number}" for number in range(1, 11)]
+    assert found["output_number"].to_pylist() == [float(number) for number in range(1, 11)]
+    assert found["batch_rows"].to_pylist() == [1, 1, 3, 3, 3, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("bound", ["_ROWS_PER_COMMIT", "_BYTES_PER_COMMIT"])
+def test_commits_are_bounded(stores, log, monkeypatch, bound):
+    monkeypatch.setattr(compactor, bound, 2)
+    for number in range(3):
+        write_columns(log, 10 * number, 10 * number + 1)
+    PredictionTable(stores, "m").compact()
+    assert stores.tables.version("predictions/m") == 3
+    assert len(ids_in_lake(stores)) == 6
+
+
+def test_several_workers_write_segments_of_their_own(stores, log):
+    other = PredictionLog(stores.local, "m", clock=stores.clock, ids=stores.ids)
+    table = PredictionTable(stores, "m")
+    for number in range(0, 40, 4):
+        write(log, number)
+        write(other, number + 1)
+        if number % 8 == 0:
+            table.compact()
+            other.rotate()
+        write_columns(log, number + 2, number + 3)
+    other.close()
+    table.compact()
+    assert len(ids_in_lake(stores)) == len(set(ids_in_lake(stores))) == 40
+    assert len(list(log.folder.glob("*.seg"))) == 1, "one worker lives"
 
 
 def test_a_finished_segment_goes_when_it_is_in_the_lake(stores, log):
@@ -114,9 +165,11 @@ PredictionTable(stores, "m").compact()
 @pytest.mark.parametrize("stage", ["before", "after", "delete"])
 def test_a_kill_at_any_stage_leaves_each_row_once(stores, log, stage, tmp_path):
     write(log, 1, 2, 3)
+    write_columns(log, 5, 6)
     log.rotate()
+    write_columns(log, 7)
     write(log, 4)
     child = subprocess.run([sys.executable, "-W", "ignore", "-c", _KILLED, str(tmp_path), stage], check=False)
     assert child.returncode == -signal.SIGKILL
     PredictionTable(stores, "m").compact()
-    assert ids_in_lake(stores) == ["p1", "p2", "p3", "p4"]
+    assert ids_in_lake(stores) == [f"p{number}" for number in range(1, 8)]

@@ -10,23 +10,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from loopwright.core.storage.duck import connect
 from loopwright.core.storage.file_lock import FileLock
 from loopwright.core.storage.table_purge import purge_rows, values_where
+from loopwright.serving.prediction_columns import frame_table, is_columnar
 from loopwright.serving.prediction_log import SEGMENT_SUFFIX, segments_folder
 from loopwright.serving.prediction_record import PREDICTION_SCHEMA, decode_records, to_table
 from loopwright.serving.segment import is_finished, read_frames
+from loopwright.serving.stream.records import has_records, move_to_lake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    import pyarrow as pa
-
     from loopwright.core.storage.stores import Stores
     from loopwright.serving.prediction_record import PredictionRecord
 
 _ROWS_PER_COMMIT = 200_000
+_BYTES_PER_COMMIT = 96 << 20  # of frames, whose rows take about as much in memory as columns
+_RECORDS_AT_ONCE = 8_192  # records are several times as large in memory as columns
 _TORN_SUFFIX = ".torn"
 _COMMITS_PER_COMPACTION = 64
 
@@ -37,6 +41,46 @@ class CompactionReport:
 
     rows: int
     segments_deleted: int
+
+
+class PendingRows:
+    """The rows of frames that are to become one commit, in the order of the frames, whatever their kind."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._records: list[PredictionRecord] = []
+        self._rows = self._bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether they are enough for a commit."""
+        return self._rows >= _ROWS_PER_COMMIT or self._bytes >= _BYTES_PER_COMMIT
+
+    def add(self, payload: bytes) -> None:
+        """Take a frame in."""
+        before = len(self._records)
+        self._bytes += len(payload)
+        if is_columnar(payload):
+            self._lay_out()
+            self._tables.append(frame_table(payload))
+            self._rows += self._tables[-1].num_rows
+            return
+        self._records += decode_records(payload)
+        self._rows += len(self._records) - before
+        if len(self._records) >= _RECORDS_AT_ONCE:
+            self._lay_out()
+
+    def taken(self) -> pa.Table:
+        """Return the rows, and begin anew."""
+        self._lay_out()
+        tables, self._tables = self._tables, []
+        self._rows = self._bytes = 0
+        return pa.concat_tables([PREDICTION_SCHEMA.empty_table(), *tables])
+
+    def _lay_out(self) -> None:
+        if self._records:
+            self._tables.append(to_table(self._records))
+            self._records = []
 
 
 def predictions_table(model: str) -> str:
@@ -58,8 +102,9 @@ class PredictionTable:
 
     def compact(self) -> CompactionReport:
         """Move every whole frame that is not in the lake yet."""
-        if not self._folder.is_dir():
+        if not self._folder.is_dir() and not has_records(self._stores, self.model):
             return CompactionReport(0, 0)
+        self._folder.mkdir(parents=True, exist_ok=True)
         rows = deleted = 0
         with FileLock(self._folder / ".compaction.lock").hold():
             for path in sorted(self._folder.glob(f"*{SEGMENT_SUFFIX}")):
@@ -68,23 +113,31 @@ class PredictionTable:
                 if finished:
                     self._put_away(path)
                     deleted += 1
-        if rows and self._stores.tables.version(self.table) % _COMMITS_PER_COMPACTION == _COMMITS_PER_COMPACTION - 1:
-            self._stores.tables.compact(self.table)
+            rows += move_to_lake(self._stores, self.model, self.table)
+        if rows:
+            self._merge_files()
         return CompactionReport(rows, deleted)
 
+    def _merge_files(self) -> None:
+        """Keep reads quick: small files become larger ones with their neighbours, so that rows stay in order."""
+        tables = self._stores.tables
+        if tables.location.folder is not None:
+            tables.tidy(self.table)
+        elif tables.version(self.table) % _COMMITS_PER_COMPACTION == _COMMITS_PER_COMPACTION - 1:
+            tables.compact(self.table)
+
     def _consume(self, path: Path) -> int:
+        """Commit what is new in a segment, in commits of a bounded size, and return the rows."""
         tables = self._stores.tables
         done = (tables.transaction(self.table, path.name) or 0) if tables.exists(self.table) else 0
         total = 0
-        pending: list[PredictionRecord] = []
-        end = done
+        pending = PendingRows()
         for frame in read_frames(path, after=done):
-            pending += decode_records(frame.payload)
-            end = frame.end
-            if len(pending) >= _ROWS_PER_COMMIT:
-                total += self._commit(path, pending, end)
-                pending = []
-        return total + self._commit(path, pending, end)
+            pending.add(frame.payload)
+            if pending.is_full:
+                total += self._commit(path, pending.taken(), frame.end)
+            done = frame.end
+        return total + self._commit(path, pending.taken(), done)
 
     def _put_away(self, path: Path) -> None:
         """Delete a segment that is wholly in the lake; one with bytes after its last whole frame is kept aside."""
@@ -94,10 +147,10 @@ class PredictionTable:
         else:
             path.unlink()
 
-    def _commit(self, path: Path, records: list[PredictionRecord], end: int) -> int:
-        if records:
-            self._stores.tables.append(self.table, to_table(records), transaction=(path.name, end))
-        return len(records)
+    def _commit(self, path: Path, rows: pa.Table, end: int) -> int:
+        if rows.num_rows:
+            self._stores.tables.append(self.table, rows, transaction=(path.name, end))
+        return rows.num_rows
 
     def exists(self) -> bool:
         """Return whether any prediction has reached the lake."""

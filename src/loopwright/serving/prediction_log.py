@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from loopwright.core.clock import Clock
     from loopwright.core.ids import Ids
     from loopwright.serving.deploy import FsyncPolicy, LogFullPolicy
-    from loopwright.serving.log_ring import Waiting
     from loopwright.serving.prediction_record import PredictionRecord
     from loopwright.serving.segment import Payload
 
@@ -323,19 +322,23 @@ class PredictionLog:
 
     def _write_behind(self) -> None:
         """Write what waits, in groups, until the disk has been quick for a while: the thread of the slow state."""
-        slow_at, is_quick = self._clock.monotonic(), False
-        while group := self._group(None if not is_quick else slow_at + self._calm_s):
+        slow_at, is_quick, most = self._clock.monotonic(), False, GROUP_BYTES
+        while self._group_waits(None if not is_quick else slow_at + self._calm_s):
             began = self._clock.monotonic()
             with self._disk:
-                failed = self._written([one.payload for one in group])
+                with self._lock:
+                    group = self._ring.take(most)
+                failed = self._written([one.payload for one in group]) if group else None
             ended = self._clock.monotonic()
             is_quick = failed is None and ended - began <= self._slow_write_s
             if not is_quick:
                 slow_at = ended
             with self._lock:
-                if failed is not None and self._sheds:
+                most = 1 if failed else GROUP_BYTES  # where a group found no place, one after the other may
+                if failed is not None and (self._sheds or len(group) > 1):
                     self._ring.put_back(group)
-                    self._changed.wait_for(lambda: not self._slow, _RETRY_S)
+                    if len(group) == 1:
+                        self._changed.wait_for(lambda: not self._slow, _RETRY_S)
                     continue
                 rows = self._ring.done(group)
                 self._in_flight -= rows
@@ -345,8 +348,8 @@ class PredictionLog:
                     self._dropped[failed] += rows
                 self._changed.notify_all()
 
-    def _group(self, calm_at: float | None) -> list[Waiting]:
-        """Wait for records, and for more of them, and take them out; none when the log is quick again.
+    def _group_waits(self, calm_at: float | None) -> bool:
+        """Wait for records, and for more of them; False when the log is quick again.
 
         Args:
             calm_at: When the disk has been quick for long enough; None while it is slow.
@@ -357,13 +360,12 @@ class PredictionLog:
                 if oldest is not None:
                     if now - oldest < GROUP_S:
                         self._changed.wait_for(self._is_group, GROUP_S - (now - oldest))
-                    if group := self._ring.take(GROUP_BYTES):
-                        return group
-                elif calm_at is not None and now >= calm_at:
+                    return True
+                if calm_at is not None and now >= calm_at:
                     self._become_quick()
                 else:
                     self._changed.wait(None if calm_at is None else calm_at - now)
-            return []
+            return False
 
     def _is_group(self) -> bool:
         return self._ring.waiting_bytes >= GROUP_BYTES or self._flushing > 0

@@ -195,3 +195,21 @@ def test_nothing_is_lost_or_doubled_by_a_kill(tmp_path: Path) -> None:
         numbers = sorted(tables.read("t")["n"].to_pylist())
         assert numbers == list(range(2 * last + 2))
         assert tables.stream("t").read_all().num_rows == len(numbers)  # delta-rs finds the same
+
+
+def test_lists_of_numbers_are_appended_and_merged_like_plain_columns(tmp_path: Path) -> None:
+    tables = TableStore(tmp_path)
+    kind = pa.list_(pa.float64())
+    rows = [
+        pa.table({"n": [number], "p": pa.array([[number / 3, float("nan")][: number % 3]], kind)})
+        for number in range(70)
+    ]
+    for one in rows:
+        tables.append("lists", one)
+    assert tables.tidy("lists") > 1
+    expected = [(row["n"], str(row["p"])) for row in pa.concat_tables(rows).to_pylist()]
+    assert [(row["n"], str(row["p"])) for row in tables.read("lists").to_pylist()] == expected
+    streamed = tables.stream("lists").read_all().sort_by("n").to_pylist()
+    assert [(row["n"], str(row["p"])) for row in streamed] == expected
+    tables.compact("lists")
+    assert sorted((row["n"], str(row["p"])) for row in tables.read("lists").to_pylist()) == sorted(expected)

@@ -166,8 +166,12 @@ def synced(path: Path) -> int:
 
 
 def is_flat(schema: pa.Schema) -> bool:
-    """Tell whether no column holds lists, structures or maps."""
-    return not any(pa.types.is_nested(field.type) for field in schema)
+    """Tell whether no column holds structures, maps or vectors, nor lists but of numbers."""
+    return not any(pa.types.is_nested(field.type) and not _is_list_of_numbers(field.type) for field in schema)
+
+
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
 
 
 def read_files(files: Sequence[ParquetFile], schema: pa.Schema) -> pa.RecordBatchReader:
