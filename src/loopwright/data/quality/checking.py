@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loopwright.core.storage.duck import quote_name, to_arrow
+from loopwright.core.storage.duck import to_arrow
+from loopwright.data.quality.repeated import repeated_rows
 from loopwright.data.quality.report import CheckReport, CheckResult, Example
 from loopwright.data.quality.row_set import RowSet, each_row
 from loopwright.data.quality.spelled import INDEX, Spelled
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from loopwright.data.contract.contract import Contract
     from loopwright.data.contract.words import OnFailure
+    from loopwright.data.quality.failing import RowsFailed
     from loopwright.data.quality.past import Past
     from loopwright.data.quality.spelled import Relation
 
@@ -45,6 +47,10 @@ class _Found:
     positions: pa.Int64Array
     rows_seen: int
     is_tolerated: bool = False
+
+
+def _found(one: RowsFailed) -> _Found:
+    return _Found(one.label, one.column, one.on_failure, one.positions, one.of_rows, one.is_tolerated)
 
 
 class Checking:
@@ -91,14 +97,12 @@ class Checking:
         self._con.execute(f"CREATE OR REPLACE TEMP VIEW {_CHECKED} AS {spelled.query}")
         rows, found = self._row_by_row(spelled)
         kept = self._without(found)
-        repeated = self._repeated(kept, spelled, rows)
-        found += repeated
+        unique = [check for check in self._contract.uniques() if spelled.require(check.columns, check.label)]
+        repeated = repeated_rows(self._con, kept, unique, spelled.types, position=INDEX, rows=rows)
+        found += map(_found, repeated)
         kept = self._without(found) if repeated else kept
         others = RowSet(self._con, self._contract, spelled.types, position=INDEX, past=self._past).judge(kept)
-        found += [
-            _Found(one.label, one.column, one.on_failure, one.positions, one.of_rows, one.is_tolerated)
-            for one in others
-        ]
+        found += map(_found, others)
         kept = self._without(found) if others else kept
         accepted = rows - len(self._out(found))
         whole = Whole(
@@ -149,28 +153,6 @@ class Checking:
             return _CHECKED
         self._con.register("kept out", pa.table({"position": out}))
         return f"(SELECT * FROM {_CHECKED} ANTI JOIN {_KEPT_OUT} ON {INDEX} = position)"
-
-    def _repeated(self, relation: str, spelled: Spelled, rows: int) -> list[_Found]:
-        """Find the rows whose values an earlier row has."""
-        checks = [check for check in self._contract.uniques() if spelled.require(check.columns, check.label)]
-        if not checks:
-            return []
-        parts = []
-        for i, check in enumerate(checks):
-            names = ", ".join(map(quote_name, check.columns))
-            whole = " AND ".join(f"{quote_name(name)} IS NOT NULL" for name in check.columns)
-            doubled = f"SELECT {names}, min({INDEX}) AS first FROM {relation} WHERE {whole} GROUP BY {names}"
-            parts.append(
-                f"SELECT {INDEX} AS position, {i} AS number FROM (SELECT {INDEX}, {names} FROM {relation}) "
-                f"JOIN ({doubled} HAVING count(*) > 1) USING ({names}) WHERE {INDEX} > first"
-            )
-        table = to_arrow(self._con.sql(f"{' UNION ALL '.join(parts)} ORDER BY position"))
-        found = []
-        for i, check in enumerate(checks):
-            positions = table["position"].filter(pc.equal(table["number"], i)).combine_chunks().cast(pa.int64())
-            if len(positions):
-                found.append(_Found(check.label, ", ".join(check.columns), check.on_failure, positions, rows))
-        return found
 
     def _labels(self, spelled: Spelled) -> dict[str, OnFailure]:
         """Return every check that names rows, in the order of the contract, with what becomes of a failure."""
