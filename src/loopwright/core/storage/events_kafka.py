@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TOPIC = re.compile(r"[A-Za-z0-9_/-]{1,200}")
+_TOPIC = re.compile(r"[A-Za-z0-9_/.-]{1,200}")
 _APPEND = "loopwright-append"  # the header of an event whose append may be repeated
 _PIECE = 10_000
 
@@ -53,7 +53,7 @@ class KafkaEventLog:
     """The event log on a Kafka cluster, for the processes of many machines.
 
     Durable when ``append`` returns: every in-sync replica has the events (``acks=all``). A topic's name may hold
-    letters, digits, ``_``, ``-`` and ``/``, which Kafka sees as a dot. Each thread has its own connection, and so has
+    letters, digits, ``_``, ``-``, ``.`` and ``/``, which Kafka sees as a dot: ``a/b`` and ``a.b`` are one topic. Each thread has its own connection, and so has
     each forked child. Nothing is connected before it is needed.
 
     Args:
@@ -164,7 +164,7 @@ class KafkaEventLog:
         if not _TOPIC.fullmatch(topic):
             raise DeclarationError(
                 f"'{topic[:200]}' cannot be the name of a topic on Kafka.",
-                hint="Use letters, digits, '_', '-' and '/'.",
+                hint="Use letters, digits, '_', '-', '.' and '/'.",
             )
         name = topic.replace("/", ".")
         return f"{self._url.prefix}.{name}" if self._url.prefix else name

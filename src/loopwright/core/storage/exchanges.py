@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loopwright.core.storage.exchange_kafka import KafkaExchange
 from loopwright.core.storage.exchange_sqlite import SqliteExchange
+from loopwright.core.storage.kafka_url import SCHEME
 
 if TYPE_CHECKING:
     from loopwright.core.clock import Clock
@@ -17,4 +19,4 @@ def open_exchange(url: str, plan: ExchangePlan, *, clock: Clock) -> Exchange:
     Raises:
         MissingExtraError: If it is on Kafka and ``confluent_kafka`` is not installed.
     """
-    return SqliteExchange(url, plan, clock=clock)
+    return KafkaExchange(url, plan) if url.startswith(SCHEME) else SqliteExchange(url, plan, clock=clock)
