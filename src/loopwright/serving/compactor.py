@@ -150,7 +150,7 @@ class PredictionTable:
     def _commit(self, path: Path, rows: pa.Table, end: int) -> int:
         if rows.num_rows:
             self._stores.tables.append(self.table, rows, transaction=(path.name, end))
-        return rows.num_rows
+        return int(rows.num_rows)
 
     def exists(self) -> bool:
         """Return whether any prediction has reached the lake."""
