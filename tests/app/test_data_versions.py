@@ -157,6 +157,7 @@ def test_export(ask: Callable[..., Asked], tmp_path: Path) -> None:
     for name in ("rows", "rows.parquet", "rows.csv"):
         assert ask("data", "export", "visits@2", str(tmp_path / name), "--json").json["rows"] == 4
     assert DeltaTable(str(tmp_path / "rows")).count() == 4
+    refused(ask("data", "export", "visits@2", str(tmp_path / "rows.txt")), "no export writes")
     refused(ask("data", "export", "visits@2", str(tmp_path / "rows")), "there already")
     refused(ask("data", "export", "visits@first", str(tmp_path / "new")), "first")
 

@@ -29,8 +29,11 @@ def export_rows(con: duckdb.DuckDBPyConnection, view: str, target: Path) -> int:
     """Write a view's rows to a new Delta table in a folder, or to a ``.parquet`` or ``.csv`` file; return how many.
 
     Raises:
-        UsageError: If the target exists already.
+        UsageError: If the target exists already, or its ending names another format.
     """
+    if target.suffix.lower() not in {".parquet", ".csv", ".delta"} and target.suffix[1:].isalpha():
+        hint = "Name a .parquet or a .csv file, or a folder for a Delta table."
+        raise UsageError(f"'{target.name}' would be a {target.suffix} file, which no export writes.", hint=hint)
     if target.exists():
         raise UsageError(f"'{target}' is there already.", hint="Name a folder or file that is not.")
     names = [str(row[0]) for row in con.execute(f"SELECT column_name FROM (DESCRIBE {view})").fetchall()]
