@@ -17,6 +17,8 @@ from loopwright.core.storage.events import Event
 
 pytest.importorskip("confluent_kafka", reason="the extra kafka is not installed")
 
+from confluent_kafka import Consumer, Producer, TopicPartition
+
 from loopwright.core.storage.conformance.mock_kafka import MockKafka
 from loopwright.core.storage.events_kafka import KafkaEventLog
 from loopwright.core.storage.exchange_kafka import KafkaExchange
@@ -137,8 +139,6 @@ def test_a_put_that_died_is_completed_or_done_again(
 def test_answers_every_partition_in_its_order(
     cluster: MockKafka, url: str, log: KafkaEventLog, reopen: Callable[[ExchangePlan], KafkaExchange]
 ) -> None:
-    from confluent_kafka import Producer
-
     prefix = url.rpartition("/")[2]
     for name in ("in", "out"):
         cluster.create_topic(f"{prefix}.{name}", partitions=3)
@@ -154,8 +154,6 @@ def test_answers_every_partition_in_its_order(
         if seen > 40:
             exchange.close()
             exchange = reopen(PLAN)
-    from confluent_kafka import Consumer, TopicPartition
-
     reader = Consumer({"bootstrap.servers": cluster.servers, "group.id": "r", "log_level": 0})
     for partition in range(3):
         reader.assign([TopicPartition(f"{prefix}.out", partition, 0)])

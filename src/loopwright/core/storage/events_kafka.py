@@ -53,8 +53,8 @@ class KafkaEventLog:
     """The event log on a Kafka cluster, for the processes of many machines.
 
     Durable when ``append`` returns: every in-sync replica has the events (``acks=all``). A topic's name may hold
-    letters, digits, ``_``, ``-``, ``.`` and ``/``, which Kafka sees as a dot: ``a/b`` and ``a.b`` are one topic. Each thread has its own connection, and so has
-    each forked child. Nothing is connected before it is needed.
+    letters, digits, ``_``, ``-``, ``.`` and ``/``, which Kafka sees as a dot: ``a/b`` and ``a.b`` are one topic. Each
+    thread has its own connection, and so has each forked child. Nothing is connected before it is needed.
 
     Args:
         url: ``kafka://host:9092,…/prefix?setting=value``; see :mod:`loopwright.core.storage.kafka_url`.
