@@ -9,7 +9,7 @@ import pyarrow as pa
 from loopwright.core.errors import InvalidRequestError, UnsupportedMediaError
 from loopwright.serving.http_message import MAX_BODY_BYTES, too_large
 
-ENCODINGS = ("gzip", "zstd")
+ENCODINGS = ("gzip", "deflate", "zstd")
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -18,7 +18,7 @@ def unpacked(body: bytes, encoding: str) -> bytes:
 
     Args:
         body: The body as it came.
-        encoding: The header's value: ``gzip``, ``zstd`` or ``identity``.
+        encoding: The header's value: ``gzip``, ``deflate``, ``zstd`` or ``identity``.
 
     Raises:
         UnsupportedMediaError: When it is packed in another way, or twice.
@@ -30,6 +30,8 @@ def unpacked(body: bytes, encoding: str) -> bytes:
             return body
         case "gzip" | "x-gzip":
             return _from_gzip(body)
+        case "deflate":
+            return _from_deflate(body)
         case "zstd":
             return _from_zstd(body)
     raise UnsupportedMediaError(
@@ -55,6 +57,20 @@ def _from_gzip(body: bytes) -> bytes:
     except zlib.error as error:
         raise InvalidRequestError(f"The body cannot be unpacked as gzip: {error}.") from error
     return b"".join(parts)
+
+
+def _from_deflate(body: bytes) -> bytes:
+    """Unpack the zlib format, which is what HTTP means by deflate (RFC 9110, 8.4.1.2)."""
+    member = zlib.decompressobj()
+    try:
+        content = member.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise InvalidRequestError(f"The body cannot be unpacked as deflate: {error}.") from error
+    if len(content) > MAX_BODY_BYTES:
+        raise too_large()
+    if not member.eof or member.unused_data:
+        raise InvalidRequestError("The deflate body ends too early, or something stands behind it.")
+    return content
 
 
 def _from_zstd(body: bytes) -> bytes:

@@ -120,7 +120,7 @@ class OpenInferenceDoor:
         if pinned is not None and pinned not in slots:
             if active is None:
                 raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
-            raise NotFoundRequestError(f"Version {pinned} of '{endpoint.model}' is not being served.")
+            _version(endpoint, active, pinned)
         if rest == ["ready"]:
             ready = active is not None and not self._state.draining
             return json_response({"name": endpoint.model, "ready": ready}, status=200 if ready else 503)
@@ -137,7 +137,8 @@ class OpenInferenceDoor:
         if active is None:
             raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
         wanted = pinned_version(request) if pinned is None else pinned
-        tensors, protocol = _read(request, active, None if wanted is None else _slots(active).get(wanted))
+        slot = None if wanted is None else _version(endpoint, active, wanted)
+        tensors, protocol = _read(request, active, slot)
         ends = deadline(request, began)
         if tensors.timeout_us is not None:
             asked = began + tensors.timeout_us / 1e6
@@ -161,6 +162,15 @@ def _slots(active: Active | None) -> dict[int, Slot]:
     """Return the places of the versions in force by their numbers."""
     served = () if active is None else (active.champion, active.challenger)
     return {slot.predictor.version: slot for slot in served if slot is not None}
+
+
+def _version(endpoint: Endpoint, active: Active, number: int) -> Slot:
+    slots = _slots(active)
+    if number not in slots:
+        served = ", ".join(map(str, sorted(slots)))
+        message = f"Version {number} of '{endpoint.model}' is not being served."
+        raise NotFoundRequestError(message, hint=f"Served now: {served}.")
+    return slots[number]
 
 
 def _read(request: HttpRequest, active: Active, pinned: Slot | None) -> tuple[TensorRequest, str]:
