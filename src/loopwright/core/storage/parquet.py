@@ -171,7 +171,9 @@ def is_flat(schema: pa.Schema) -> bool:
 
 
 def _is_list_of_numbers(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
+    return bool(
+        pa.types.is_list(kind) and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
+    )
 
 
 def read_files(files: Sequence[ParquetFile], schema: pa.Schema) -> pa.RecordBatchReader:

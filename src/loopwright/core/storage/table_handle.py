@@ -13,16 +13,19 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from loopwright.core.errors import StoreBusyError
 from loopwright.core.storage.columns import restored
 from loopwright.core.storage.commits import read_commit
+from loopwright.core.storage.table_appends import appended_files
 from loopwright.core.storage.table_errors import committing
 from loopwright.core.storage.table_state import LocalLog, TableState, append_actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
     from deltalake import CommitProperties
 
     from loopwright.core.storage.location import Location
     from loopwright.core.storage.parquet import ParquetFile
+    from loopwright.core.storage.table_changes import TableSpan
     from loopwright.core.storage.table_state import Action
 
 _FOREVER = "interval 36500 days"  # a version disappears by vacuum, never by itself
@@ -111,6 +114,16 @@ class TableHandle:
                     self.checkpoint()
                 return state.version
         return None
+
+    def appended(self, span: TableSpan) -> tuple[Path, ...] | None:
+        """Return the files that appends brought, none where commits only merged; None where the log cannot tell."""
+        with self.lock, committing(f"open table '{span.table}'"):
+            state = self.state()
+            if state is None or self._place.folder is None:
+                return None
+            if state.same_since <= span.after and span.until <= state.version:
+                return ()
+            return appended_files(self._place.folder, span)
 
     def version_of(self, transaction: tuple[str, int]) -> int:
         """Find the version that committed a transaction; the newest one where its commit names a later number."""

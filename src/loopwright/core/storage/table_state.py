@@ -106,7 +106,7 @@ class TableState:
         times, counts = actions["modification_time"].to_pylist(), actions["num_records"].to_pylist()
         files = dict(zip(actions["path"].to_pylist(), zip(times, counts, strict=True), strict=True))
         since = delta.version()
-        while since > 0 and (commit := log.read(since)) is not None and _only_merges(commit):
+        while since > 0 and (commit := log.read(since)) is not None and only_merges(commit):
             since -= 1
         return cls(delta.version(), delta, schema, files, same_since=since)
 
@@ -132,7 +132,7 @@ class TableState:
                 elif kind == "txn":
                     self.transactions[str(body["appId"])] = int(str(body["version"]))
         self.version += 1
-        if not _only_merges(actions):
+        if not only_merges(actions):
             self.same_since = self.version
         return True
 
@@ -203,7 +203,7 @@ def append_actions(
     return actions
 
 
-def _only_merges(actions: Sequence[Action]) -> bool:
+def only_merges(actions: Sequence[Action]) -> bool:
     """Tell whether a commit only put the same rows into other files."""
     if not {"add", "remove", "commitInfo"}.issuperset(kind for action in actions for kind in action):
         return False

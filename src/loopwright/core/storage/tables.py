@@ -6,6 +6,7 @@ Written with delta-rs, read with DuckDB over the version's list of Parquet files
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -224,8 +225,10 @@ class TableStore:
         Raises:
             StoreError: a version is no list of plain Parquet files.
         """
-        if span.empty or self._only_merged(span):
+        if span.empty:
             return None
+        if (files := self._handle(span.table).appended(span)) is not None:
+            return replace(self._plain(span.table, span.until), files=files).select() if files else None
         return self.change(span).select_added(key)
 
     def change(self, span: TableSpan, *, with_same: bool = False) -> TableChange:
@@ -335,11 +338,6 @@ class TableStore:
         handle = self._handle(table)
         with handle.lock:
             handle.checkpoint()
-
-    def _only_merged(self, span: TableSpan) -> bool:
-        with (handle := self._handle(span.table)).lock, committing(f"open table '{span.table}'"):
-            state = handle.state()
-            return state is not None and state.same_since <= span.after and span.until <= state.version
 
     def _stream_in(
         self,
