@@ -83,6 +83,12 @@ class JobStore:
         """Return the job of a request that is not done, or None."""
         return self._one(score_jobs.c.open_request == request_digest)
 
+    def open_ids(self) -> set[str]:
+        """Return the ids of the jobs that are not done."""
+        query = sa.select(score_jobs.c.id).where(score_jobs.c.open_request.is_not(None))
+        with self._stores.facts.read() as connection:
+            return set(connection.execute(query).scalars())
+
     def finished(self, request_digest: str, *, version: int, content: str) -> ScoreJob | None:
         """Return a job that is done and asked the same of the same version and rows, or None."""
         c = score_jobs.c

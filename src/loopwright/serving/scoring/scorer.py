@@ -107,6 +107,7 @@ class Scorer:
             UsageError: If the destination holds something else, or the rows lack what the model needs.
             FailedError: If parts could not be scored; the others are kept, and the same request goes on with these.
         """
+        self._sweep()
         job = self.jobs.unfinished(request.digest)
         resumed = job is not None
         loaded = None
@@ -223,6 +224,13 @@ class Scorer:
             cancelled = self.jobs.cancel(job, self._stores.clock.now())
             shutil.rmtree(self._folder(job), ignore_errors=True)
         return cancelled
+
+    def _sweep(self) -> None:
+        """Delete prepared rows of jobs that ended in the moment before they would have been."""
+        open_jobs = self.jobs.open_ids()
+        for folder in (self._stores.local / "scoring").glob("*-*-*-*-*"):
+            if folder.name not in open_jobs:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _alone(self, job: ScoreJob) -> AbstractContextManager[None]:
         lock = FileLock(self._stores.local / "scoring" / "locks" / job.id)
