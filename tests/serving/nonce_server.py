@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,12 @@ from loopwright.features.request import RequestField, read_field
 from loopwright.registry.golden import Golden
 from loopwright.registry.signature import OutputSpec, Signature
 from loopwright.serving.deploy import OnlineDeployment
+from loopwright.serving.http_options import HttpOptions
 from loopwright.serving.model_source import Target
 from loopwright.serving.router import Routing
-from loopwright.serving.server import ServerPlan, serve
+from loopwright.serving.server_plan import ServerPlan
+from loopwright.serving.workers.group import serve_group
+from loopwright.serving.workers.seat import ServerParts
 
 MODEL = "nonce"
 
@@ -97,7 +101,7 @@ class BrightnessAssembly(FeatureAssembly):
 
 
 class FileSource:
-    """What ``target.json`` says: champion, challenger, stage, share, release, broken."""
+    """What ``target.json`` says: champion, challenger, stage, share, release, broken, broken_in."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -131,7 +135,14 @@ class FileSource:
         model, _, number = version_id.partition("/")
         if model == "bright":
             return ImageModel()
-        return NonceModel(int(number), broken=int(number) in self._document().get("broken", []))
+        document = self._document()
+        broken = int(number) in document.get("broken", [])
+        if broken and document.get("broken_in"):  # in so many processes only: the first that come
+            with suppress(FileExistsError):
+                (self.path.parent / f"broken-{number}").touch(exist_ok=False)
+                return NonceModel(int(number), broken=True)
+            broken = False
+        return NonceModel(int(number), broken=broken)
 
     def refuse(self, model: str, version_id: str, reason: str) -> None:  # noqa: ARG002
         self.refused.write_text(f"{version_id}: {reason}")
@@ -140,7 +151,6 @@ class FileSource:
 def main() -> None:
     folder = Path(sys.argv[1])
     options = json.loads(sys.argv[2])
-    stores = open_stores(Settings.load(folder, environ={}))
     deployment = OnlineDeployment(**options.pop("deployment", {}))
     models = dict.fromkeys(options.pop("models", [MODEL]), deployment)
     plan = ServerPlan(
@@ -148,10 +158,15 @@ def main() -> None:
         state_file=folder / "serving.json",
         poll_s=0.05,
         tokens=tuple(options.pop("tokens", [])),
-        **options,
+        http=HttpOptions(**options.pop("http", {})),
+        **{"workers": 1, **options},
     )
-    serve(stores, FileSource(folder / "target.json"), plan)
-    stores.close()
+
+    def open_parts() -> ServerParts:
+        stores = open_stores(Settings.load(folder, environ={}))
+        return ServerParts(stores, FileSource(folder / "target.json"))
+
+    serve_group(open_parts, plan)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def check_refusals(server) -> None:
         ("POST", "/predict/none", b"{}", {}, 404, "no model 'none'"),
         ("GET", "/predict/nonce", b"", {}, 405, "Use POST"),
         ("POST", "/predict", b'{"x":1}', {}, 404, "/predict/nonce"),
-        ("POST", "/predict/nonce", b'{"columns":{"x":[1]}}', {}, 400, "'columns' needs the rows beside it"),
+        ("POST", "/predict/nonce", b'{"columns":["x"]}', {}, 400, "'columns' needs the rows beside it"),
         ("GET", "/nothing", b"", {}, 404, "nothing at /nothing"),
         ("GET", "/v2/models/nonce/nothing", b"", {}, 404, "nothing at"),
         ("POST", "/predict/nonce", b"{", {}, 400, "not valid JSON"),

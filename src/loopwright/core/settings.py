@@ -36,6 +36,9 @@ _KEYS = {
     ("serving", "port"): "serving_port",
     ("serving", "grpc_port"): "serving_grpc_port",
     ("serving", "workers"): "serving_workers",
+    ("serving", "docs"): "serving_docs",
+    ("serving", "error_detail"): "serving_error_detail",
+    ("serving", "cors_origins"): "serving_cors_origins",
     ("serving", "token"): "serving_token",
     ("access", "token"): "access_token",
     ("training", "memory"): "training_memory",
@@ -48,6 +51,7 @@ _KEYS = {
 }
 _NAMED = "sources"  # a section of names that the project chooses: connections and secrets
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LISTS = frozenset({"alert_urls", "serving_cors_origins"})  # with commas between, in a variable
 _FROM_ENVIRONMENT_ONLY = {"serving_token", "access_token"}
 _WRITTEN = {name: f"[{section}] {key}" for (section, key), name in _KEYS.items()}
 # Where each backend may be, as this version knows them; the rooms that open them check the rest.
@@ -84,6 +88,9 @@ class Settings(BaseModel):
     serving_port: int = Field(8642, ge=0, le=65535)
     serving_grpc_port: int | None = Field(None, ge=0, le=65535)
     serving_workers: int | None = Field(None, ge=1, le=1024)
+    serving_docs: bool = True
+    serving_error_detail: bool = True
+    serving_cors_origins: tuple[str, ...] = ()
     serving_token: str | None = None
     access_token: str | None = None
     training_memory: str = "8GB"
@@ -114,7 +121,7 @@ class Settings(BaseModel):
             if variable in variables:
                 text = variables[variable]
                 values[name] = (
-                    tuple(part.strip() for part in text.split(",") if part.strip()) if name == "alert_urls" else text
+                    tuple(part.strip() for part in text.split(",") if part.strip()) if name in _LISTS else text
                 )
         values[_NAMED] = _named(values.get(_NAMED), variables)
         try:

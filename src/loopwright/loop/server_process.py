@@ -12,15 +12,17 @@ from loopwright.data.sources.push import PushSource
 from loopwright.features.online_stores import open_online_store
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
+from loopwright.serving.http_options import HttpOptions
 from loopwright.serving.model_source import RegistrySource
-from loopwright.serving.server import serve
-from loopwright.serving.server_plan import ServerPlan
+from loopwright.serving.server_plan import ServerPlan, is_loopback
+from loopwright.serving.workers.birth import said_by_child
+from loopwright.serving.workers.group import serve_group
+from loopwright.serving.workers.seat import ServerParts
 
 
 def serve_project(project: Path, *, parent_pid: int | None = None, port: int | None = None) -> None:
     """Serve the project's deployed models until SIGTERM, or until the parent process ends."""
     settings = Settings.load(project)
-    stores = open_stores(settings)
     loop = load_loop(project)
     models = {name: model.online for name, model in loop.models.items() if model.online is not None}
     plan = ServerPlan(
@@ -29,13 +31,37 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
         host=settings.serving_host,
         port=settings.serving_port if port is None else port,
         grpc_port=settings.serving_grpc_port,
+        workers=settings.serving_workers,
+        http=HttpOptions(
+            docs=settings.serving_docs,
+            error_detail=settings.serving_error_detail,
+            cors_origins=settings.serving_cors_origins,
+        ),
         tokens=() if settings.serving_token is None else (settings.serving_token,),
         hashed_keys=frozenset(name for name in models if loop.models[name].is_key_hashed),
-        has_access_control=Access(stores.facts, stores.clock, stores.ids).is_on,
+        has_access_control=_is_open_to_others(settings) and said_by_child(lambda: _has_access_control(settings)),
         state_file=settings.home / "server.json",
         parent_pid=parent_pid,
     )
-    serve(stores, RegistrySource(stores), plan, online=open_online_store(settings.online_url))
+    serve_group(lambda: _parts(settings), plan)
+
+
+def _parts(settings: Settings) -> ServerParts:
+    """Open what one process works with; called in each worker, as no connection survives a fork."""
+    stores = open_stores(settings)
+    return ServerParts(stores, RegistrySource(stores), open_online_store(settings.online_url))
+
+
+def _is_open_to_others(settings: Settings) -> bool:
+    return settings.serving_token is None and not is_loopback(settings.serving_host)
+
+
+def _has_access_control(settings: Settings) -> bool:
+    stores = open_stores(settings)
+    try:
+        return Access(stores.facts, stores.clock, stores.ids).is_on
+    finally:
+        stores.close()
 
 
 def main() -> int:

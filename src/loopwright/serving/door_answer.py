@@ -40,3 +40,13 @@ def only(request: HttpRequest, *methods: str) -> None:
     """
     if request.method not in methods:
         raise WrongMethodError(f"{request.method} is not possible here.", allowed=methods, hint=f"Use {methods[0]}.")
+
+
+def posted(request: HttpRequest) -> bytes:
+    """Return the body of a POST.
+
+    Raises:
+        WrongMethodError: When it is none.
+    """
+    only(request, "POST")
+    return request.body

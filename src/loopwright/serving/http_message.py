@@ -95,10 +95,16 @@ def json_response(document: object, *, status: int = 200, headers: Sequence[tupl
     return HttpResponse(status, _encode(document), headers=headers)
 
 
-def error_response(error: RequestError, *, request_id: str | None = None) -> HttpResponse:
-    """Turn an error into one clear JSON body; never a traceback."""
-    document: dict[str, object] = {"error": str(error)}
-    for name in ("field", "row"):
+def error_response(error: RequestError, *, request_id: str | None = None, detail: bool = True) -> HttpResponse:
+    """Turn an error into one clear JSON body; never a traceback.
+
+    Args:
+        error: What is wrong.
+        request_id: What the log calls the request.
+        detail: Say what is wrong with which field; otherwise no more than the kind of error.
+    """
+    document: dict[str, object] = {"error": str(error) if detail else kind_of(error)}
+    for name in ("field", "row") if detail else ():
         value = getattr(error, name, None)
         if value is not None:
             document[name] = value
@@ -114,6 +120,29 @@ def error_response(error: RequestError, *, request_id: str | None = None) -> Htt
             document["queue_rows"] = error.queue_rows
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
     return json_response(document, status=error.status, headers=headers)
+
+
+def kind_of(error: RequestError) -> str:
+    """Return what an error may say where the names and values that a model knows are nobody's business.
+
+    >>> kind_of(InvalidRequestError("Row 0: the field 'age' is missing.", field="age", row=0))
+    'The request does not fit what is served here.'
+    """
+    return _KINDS.get(error.status, "The request failed.")
+
+
+_KINDS = {
+    400: "The request does not fit what is served here.",
+    401: "A valid token is needed.",
+    403: "The token does not include this.",
+    404: "There is nothing of this name.",
+    405: "The method is not possible here.",
+    413: "The request is too large.",
+    415: "Bodies of this type are not read here.",
+    429: "Too much is being worked on; try again later.",
+    503: "Not ready; try again in a moment.",
+    504: "The deadline passed before the answer was computed.",
+}
 
 
 def decode_json(body: bytes) -> object:

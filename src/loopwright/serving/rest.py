@@ -1,4 +1,4 @@
-"""The REST door: predictions by rows, outcomes, pushed rows, health, metrics; ``/v2`` goes to the protocol's door.
+"""The REST door: a table of routes by the first part of the path, and what becomes of errors.
 
 It knows whole requests and responses, and no transport. What needs no waiting is answered by a plain call (the rows of
 a small model: msgspec in, the endpoint, msgspec out); for the rest it returns what to await. Every error is one JSON
@@ -7,44 +7,49 @@ object ``{"error": …}`` with the field and the row where there are any; a trac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
-from loopwright.core.errors import (
-    ModelFailedError,
-    NotFoundRequestError,
-    NotReadyError,
-    RequestError,
-)
-from loopwright.serving.door_answer import Answer, only, served_headers, written
-from loopwright.serving.endpoint import InferenceCall, Served
-from loopwright.serving.http_message import (
-    HttpResponse,
-    error_response,
-    json_response,
-)
+from loopwright.core.errors import ModelFailedError, NotFoundRequestError, RequestError
+from loopwright.serving.door_answer import Answer, only, posted
+from loopwright.serving.http_message import HttpRequest, HttpResponse, error_response, json_response
+from loopwright.serving.http_options import HttpOptions
+from loopwright.serving.media_type import JSON
+from loopwright.serving.mlflow_door import MlflowDoor
+from loopwright.serving.model_calls import CallForm, ModelCalls
 from loopwright.serving.open_inference_door import OpenInferenceDoor
 from loopwright.serving.pending_response import PendingResponse
-from loopwright.serving.request_headers import deadline, pinned_version, request_id
+from loopwright.serving.request_headers import request_id
+from loopwright.serving.rows_answer import accepted_response, rows_response
 from loopwright.serving.rows_body import read_rows
+from loopwright.serving.tf_serving_door import TfServingDoor
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Collection, Coroutine, Mapping
 
     from loopwright.core.clock import Clock
     from loopwright.core.ids import Ids
     from loopwright.serving.endpoint import Endpoint
     from loopwright.serving.guard import Guard
-    from loopwright.serving.http_message import HttpRequest
     from loopwright.serving.ingest_door import IngestDoor
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.outcomes_door import OutcomesDoor
     from loopwright.serving.server_state import ServerState
 
+Route: TypeAlias = Callable[[HttpRequest, str, str | None], Answer]
+
 _log = structlog.get_logger(__name__)
 _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-_OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"})
+_HEALTH = ("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready", "/ping", "/health")
+_OPEN_PATHS = frozenset(_HEALTH)
+_PROTOCOLS = {"predict": "rows", "v2": "oip-json", "v1": "tf-serving", "invocations": "mlflow"}
+_NAMES_MODEL = ("predict", "invocations")
+_JSON_ACCEPTED = ("*/*", JSON)
+_ROWS = CallForm("rows", read_rows, rows_response)
+_HINT = "Try /predict/<model>, /v2 or /readyz."
 
 
 class RestDoor:
@@ -56,6 +61,8 @@ class RestDoor:
         outcomes: Where outcomes are stored.
         ingest: Where pushed rows are stored.
         guard: Says whether a caller may do what is asked.
+        datasets: The datasets that take pushed rows, for the description of the routes.
+        options: What the project decides about the door.
     """
 
     def __init__(
@@ -70,6 +77,8 @@ class RestDoor:
         ids: Ids,
         version: str,
         guard: Guard,
+        datasets: Collection[str] = (),
+        options: HttpOptions | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._state = state
@@ -80,7 +89,12 @@ class RestDoor:
         self._ids = ids
         self._version = version
         self._guard = guard
+        self._options = options or HttpOptions()
+        self._calls = ModelCalls(endpoints, clock=clock)
         self._open_inference = OpenInferenceDoor(endpoints, state=state, clock=clock, version=version)
+        self._mlflow = MlflowDoor(self._calls, state=state, version=version)
+        self._tf_serving = TfServingDoor(self._calls)
+        self._routes = self._table()
 
     def respond(self, request: HttpRequest) -> Answer:
         """Answer at once, or return what to await for the answer; neither raises."""
@@ -117,90 +131,77 @@ class RestDoor:
     def refuse(self, request: HttpRequest, error: RequestError, given: str | None = None) -> HttpResponse:
         """Answer a request with what is wrong with it, and count it."""
         if not request.counted:
-            model = request.path[9:] if request.path.startswith("/predict/") else ""
-            self._metrics.refused(model if model in self._endpoints else "", _protocol(request.path), error.status)
-        return error_response(error, request_id=given)
+            head, _, tail = request.path[1:].partition("/")
+            model = tail if head in _NAMES_MODEL and tail in self._endpoints else ""
+            self._metrics.refused(model, _PROTOCOLS.get(head, "http"), error.status)
+        if self._options.error_detail:
+            return error_response(error, request_id=given)
+        given = given or self._ids.new()
+        reason = str(error).partition(", got ")[0]  # the value may be somebody's
+        _log.info("request refused", request_id=given, path=request.path, status=error.status, reason=reason)
+        return error_response(error, request_id=given, detail=False)
+
+    def _table(self) -> dict[str, Route]:
+        """Return what answers a path, by its first part; it gets the rest."""
+        return {
+            "predict": self._predict,
+            "v2": lambda request, _, given: self._open_inference.respond(request, given),
+            "invocations": self._mlflow.invocations,
+            "v1": self._tf_serving.respond,
+            "outcomes": lambda request, tail, _: self._outcomes.receive(tail, posted(request)),
+            "ingest": self._push,
+            "livez": _page(lambda: json_response({"live": True})),
+            "readyz": _page(self._ready),
+            "healthz": _page(self._ready),
+            "metrics": _page(self._exposed),
+            "ping": _page(self._mlflow.ping),
+            "health": _page(self._mlflow.ping),
+            "version": _page(self._mlflow.version),
+            "": _page(lambda: json_response({"models": sorted(self._endpoints), "version": self._version})),
+        }
 
     def _route(self, request: HttpRequest, given: str | None) -> Answer:
-        path = request.path
-        if path.startswith("/predict/"):
-            only(request, "POST")
-            return self._predict(self._endpoint(path[9:]), request, given)
-        if path == "/predict":
-            known = ", ".join(f"/predict/{name}" for name in sorted(self._endpoints))
+        head, _, tail = request.path[1:].partition("/")
+        route = self._routes.get(head)
+        if route is None or not request.path:
+            raise NotFoundRequestError(f"There is nothing at {request.path[:200]}.", hint=_HINT)
+        return route(request, tail, given)
+
+    def _predict(self, request: HttpRequest, model: str, given: str | None) -> Answer:
+        if not model:
+            known = ", ".join(f"/predict/{name}" for name in self._calls.models)
             raise NotFoundRequestError("The path does not say which model is asked.", hint=f"Served: {known}.")
-        if path == "/v2" or path.startswith("/v2/"):
-            return self._open_inference.respond(request, given)
-        if path == "/outcomes" or path.startswith("/outcomes/"):
-            only(request, "POST")
-            return self._outcomes.receive(path[10:], request.body)
-        if path.startswith("/ingest/"):
-            only(request, "POST")
-            content_type, batch_id = request.header(b"content-type"), request.header(b"idempotency-key")
-            return self._ingest.receive(path[8:], request.body, content_type=content_type, batch_id=batch_id)
+        only(request, "POST")
+        accept = request.header(b"accept")
+        form = _ROWS
+        if accept is not None and accept not in _JSON_ACCEPTED:
+            form = CallForm("rows", read_rows, partial(accepted_response, accept=accept))
+        return self._calls.ask(self._calls.endpoint(model), request, given, form)
+
+    def _push(self, request: HttpRequest, dataset: str, given: str | None) -> Answer:  # noqa: ARG002 - a route
+        content_type, batch_id = request.header(b"content-type"), request.header(b"idempotency-key")
+        return self._ingest.receive(dataset, posted(request), content_type=content_type, batch_id=batch_id)
+
+    def _ready(self) -> HttpResponse:
+        reason = self._state.not_ready_because()
+        if reason is None:
+            return json_response({"live": True, "ready": True})
+        return json_response({"live": True, "ready": False, "error": reason}, status=503)
+
+    def _exposed(self) -> HttpResponse:
+        self._metrics.ready(is_ready=self._state.not_ready_because() is None)
+        for name, endpoint in self._endpoints.items():
+            self._metrics.inflight(name, endpoint.in_flight)
+        return HttpResponse(200, self._metrics.exposition(), content_type=_METRICS_TYPE)
+
+
+def _page(show: Callable[[], HttpResponse]) -> Route:
+    """Return the route of one path that takes nothing."""
+
+    def answer(request: HttpRequest, tail: str, given: str | None) -> Answer:  # noqa: ARG001 - a route
+        if tail:
+            raise NotFoundRequestError(f"There is nothing at {request.path[:200]}.", hint=_HINT)
         only(request, "GET", "HEAD")
-        return self._plain(path)
+        return show()
 
-    def _plain(self, path: str) -> HttpResponse:
-        if path == "/livez":
-            return json_response({"live": True})
-        if path in ("/readyz", "/healthz"):
-            reason = self._state.not_ready_because()
-            if reason is None:
-                return json_response({"live": True, "ready": True})
-            return json_response({"live": True, "ready": False, "error": reason}, status=503)
-        if path == "/metrics":
-            self._metrics.ready(is_ready=self._state.not_ready_because() is None)
-            for name, endpoint in self._endpoints.items():
-                self._metrics.inflight(name, endpoint.in_flight)
-            return HttpResponse(200, self._metrics.exposition(), content_type=_METRICS_TYPE)
-        if path == "/":
-            return json_response({"models": sorted(self._endpoints), "version": self._version})
-        raise NotFoundRequestError(f"There is nothing at {path[:200]}.", hint="Try /predict/<model>, /v2 or /readyz.")
-
-    def _endpoint(self, model: str) -> Endpoint:
-        endpoint = self._endpoints.get(model)
-        if endpoint is None:
-            known = ", ".join(sorted(self._endpoints)) or "none"
-            raise NotFoundRequestError(f"There is no model '{model[:200]}' here.", hint=f"Served: {known}.")
-        return endpoint
-
-    def _predict(self, endpoint: Endpoint, request: HttpRequest, given: str | None) -> Answer:
-        began = self._clock.monotonic()
-        active = endpoint.active
-        if active is None:
-            raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
-        parsed = read_rows(request.body, request.header(b"content-type"), active.champion.predictor.inputs)
-        call = InferenceCall(
-            rows=parsed.rows,
-            protocol="rows",
-            request_id=given,
-            keys=endpoint.stored_keys(parsed.keys),
-            unit=request.header(b"x-routing-key"),
-            pinned=pinned_version(request),
-            deadline=deadline(request, began),
-        )
-        request.counted = True
-        return written(endpoint.begin(call), _rows_response)
-
-
-def _rows_response(served: Served) -> HttpResponse:
-    answers = served.answers
-    document: dict[str, object] = {
-        "model": served.model,
-        "version": served.version,
-        "predictions": answers.values,
-    }
-    if answers.probabilities is not None:
-        document["probabilities"] = answers.probabilities
-        document["classes"] = answers.classes
-    document["prediction_ids"] = served.prediction_ids
-    if answers.ignored:
-        document["ignored"] = answers.ignored
-    return json_response(document, headers=served_headers(served))
-
-
-def _protocol(path: str) -> str:
-    if path.startswith("/predict/"):
-        return "rows"
-    return "oip-json" if path.startswith("/v2/") else "http"
+    return answer

@@ -10,6 +10,7 @@ import msgspec
 from loopwright.core.errors import InvalidRequestError, UnsupportedMediaError
 from loopwright.features.row_batch import RowBatch
 from loopwright.serving.http_message import BadFieldError, decode_json
+from loopwright.serving.json_rows import columnar_rows, listed_rows, name_of
 from loopwright.serving.media_type import (
     ARROW_FILE,
     ARROW_STREAM,
@@ -33,10 +34,19 @@ _READ = f"{JSON}, {ARROW_STREAM}, {ARROW_FILE}, {PARQUET}, {CSV}, {MULTIPART}"
 
 
 class RowsBody(msgspec.Struct, frozen=True):
-    """The rows of a request and the caller's keys, when given."""
+    """The rows of a request.
+
+    Attributes:
+        rows: One mapping per row.
+        keys: The caller's key of each row, or None.
+        form: How a door with several forms got them; empty where there is one.
+        note: What the caller is told beside the answer, or None.
+    """
 
     rows: Sequence[Mapping[str, object]]
     keys: list[str | None] | None = None
+    form: str = ""
+    note: str | None = None
 
 
 def read_rows(body: bytes, content_type: str | None, inputs: Sequence[RequestField]) -> RowsBody:
@@ -99,55 +109,29 @@ def _bounded(parsed: RowsBody) -> RowsBody:
 
 def _from_json(document: object, inputs: Sequence[RequestField]) -> RowsBody:
     if isinstance(document, list):
-        return RowsBody(_listed(document, [field.name for field in inputs]))
+        return RowsBody(listed_rows(document, [field.name for field in inputs]))
     if not isinstance(document, dict):
-        raise InvalidRequestError(f"The body must be an object or a list, got {_name_of(document)}.")
+        raise InvalidRequestError(f"The body must be an object or a list, got {name_of(document)}.")
     if "rows" in document:
         rows = document["rows"]
         if not isinstance(rows, list):
-            raise BadFieldError(f"'rows' must be a list, got {_name_of(rows)}.", field="rows")
+            raise BadFieldError(f"'rows' must be a list, got {name_of(rows)}.", field="rows")
         if _OBJECTS.issuperset(map(type, rows)):
             return RowsBody(rows, _keys(document))
-        return RowsBody(_listed(rows, [field.name for field in inputs]), _keys(document))
+        return RowsBody(listed_rows(rows, [field.name for field in inputs]), _keys(document))
     if "columns" in document and "data" in document:
         columns, data = document["columns"], document["data"]
         if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
             raise BadFieldError("'columns' must be a list of names.", field="columns")
         if not isinstance(data, list):
-            raise BadFieldError(f"'data' must be a list of rows, got {_name_of(data)}.", field="data")
-        return RowsBody(_listed(data, columns), _keys(document))
+            raise BadFieldError(f"'data' must be a list of rows, got {name_of(data)}.", field="data")
+        return RowsBody(listed_rows(data, columns), _keys(document))
     if "columns" in document and all(field.name != "columns" for field in inputs):
         if isinstance(document["columns"], dict):
-            return RowsBody(_from_columns(document["columns"]), _keys(document))
+            return RowsBody(columnar_rows(document["columns"]), _keys(document))
         hint = 'Send {"columns": ["a"], "data": [[1], [2]]}.'
         raise BadFieldError("'columns' needs the rows beside it.", field="data", hint=hint)
     return RowsBody([document])
-
-
-def _listed(rows: list[object], names: list[str]) -> list[dict[str, object]]:
-    result: list[dict[str, object]] = []
-    for number, row in enumerate(rows):
-        if isinstance(row, dict):
-            result.append(row)
-        elif isinstance(row, list):
-            if len(row) != len(names):
-                raise BadFieldError(f"Row {number} has {len(row)} values for {len(names)} columns.", row=number)
-            result.append(dict(zip(names, row, strict=True)))
-        else:
-            raise BadFieldError(f"Row {number} must be an object or a list, got {_name_of(row)}.", row=number)
-    return result
-
-
-def _from_columns(columns: dict[str, object]) -> list[dict[str, object]]:
-    lists: list[list[object]] = []
-    for name, values in columns.items():
-        if not isinstance(values, list):
-            raise BadFieldError(f"The column '{name}' must be a list, got {_name_of(values)}.", field=name)
-        if lists and len(values) != len(lists[0]):
-            raise BadFieldError(f"The column '{name}' has {len(values)} values for {len(lists[0])} rows.", field=name)
-        lists.append(values)
-    check_rows(len(lists[0]) if lists else 0)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 def _keys(document: dict[str, object]) -> list[str | None] | None:
@@ -155,7 +139,7 @@ def _keys(document: dict[str, object]) -> list[str | None] | None:
     if keys is None:
         return None
     if not isinstance(keys, list):
-        raise BadFieldError(f"'keys' must be a list, got {_name_of(keys)}.", field="keys")
+        raise BadFieldError(f"'keys' must be a list, got {name_of(keys)}.", field="keys")
     return _texts(keys)
 
 
@@ -169,8 +153,3 @@ def _strip_prefixes(rows: list[dict[str, object]], name: str) -> None:
         value = row.get(name)
         if isinstance(value, str) and value.startswith("data:"):
             row[name] = value.partition(",")[2]
-
-
-def _name_of(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")

@@ -28,6 +28,7 @@ from loopwright.data.lake import Lake
 from loopwright.features.online_stores import open_online_store
 from loopwright.serving.admission import QueueLimits
 from loopwright.serving.alone import Alone
+from loopwright.serving.cors_door import CorsDoor
 from loopwright.serving.endpoint import Endpoint
 from loopwright.serving.front_door import FrontDoor
 from loopwright.serving.further_door import DoorParts
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from loopwright.features.online import OnlineStore
     from loopwright.serving.deploy import OnlineDeployment
     from loopwright.serving.further_door import DoorMaker, FurtherDoor
+    from loopwright.serving.http_connection import Door
     from loopwright.serving.membership import Membership
     from loopwright.serving.model_source import ModelSource
 
@@ -119,6 +121,8 @@ class Server:
             ids=stores.ids,
             version=version,
             guard=guard,
+            datasets=sorted(dataset.name for dataset in plan.datasets),
+            options=plan.http,
         )
 
     def _endpoint(self, model: str, deployment: OnlineDeployment) -> Endpoint:
@@ -154,7 +158,9 @@ class Server:
 
     def join(self, membership: Membership) -> None:
         """Make the HTTP door, which also answers for the group; called on the event loop."""
-        self.http = HttpServer(FrontDoor(self.door, membership))
+        door: Door = FrontDoor(self.door, membership)
+        origins = self.plan.http.cors_origins
+        self.http = HttpServer(CorsDoor(door, origins) if origins else door)
         self._sync_thread.start()
 
     async def open_further_doors(self) -> None:
@@ -167,6 +173,12 @@ class Server:
         """Close all doors, letting what has begun be answered for at most ``timeout_s`` seconds."""
         further = (door.close(timeout_s=timeout_s) for door in self._listening)
         await asyncio.gather(self.http.close(timeout_s=timeout_s), *further)
+
+    def read_gauges(self) -> None:
+        """Bring up to date what is measured only when somebody looks."""
+        self.metrics.ready(is_ready=self.not_ready_because() is None)
+        for model, endpoint in self.endpoints.items():
+            self.metrics.inflight(model, endpoint.in_flight)
 
     def settle(self) -> None:
         """Bound the threads of what was loaded; once all is there, never walk it again for garbage."""

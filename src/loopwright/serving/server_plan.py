@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import SettingsError
+from loopwright.serving.http_options import HttpOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,7 @@ class ServerPlan:
         memory_bytes: Memory that the loaded versions of one process may take together; models beyond it are loaded at
             their first request and give way to each other. None for no bound: all are loaded at the start.
         lazy_wait_s: Seconds that a request waits for its model to be loaded, before it is told to come again.
+        http: What the project decides about the HTTP door.
     """
 
     models: Mapping[str, OnlineDeployment]
@@ -63,6 +65,7 @@ class ServerPlan:
     shadow_queue: int = 256
     memory_bytes: int | None = None
     lazy_wait_s: float = 5.0
+    http: HttpOptions = field(default_factory=HttpOptions)
 
     def __post_init__(self) -> None:
         if not self.models and not self.datasets:

@@ -1,0 +1,501 @@
+"""MLflow's and TensorFlow Serving's routes, answers in the type that was accepted, CORS and errors without detail."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loopwright.core.errors import SettingsError, UnauthorizedRequestError
+from loopwright.evaluation.outputs import Outputs
+from loopwright.features.assembly import FeatureAssembly
+from loopwright.features.field import Field
+from loopwright.features.request import RequestField
+from loopwright.registry.golden import Golden
+from loopwright.registry.signature import OutputSpec, Signature
+from loopwright.serving.cors_door import CorsDoor
+from loopwright.serving.endpoint import Active, Endpoint
+from loopwright.serving.http_message import HttpRequest, HttpResponse
+from loopwright.serving.http_options import HttpOptions
+from loopwright.serving.loading import prepare
+from loopwright.serving.metrics import ServingMetrics
+from loopwright.serving.prediction_log import PredictionLog
+from loopwright.serving.rest import RestDoor
+from loopwright.serving.router import Routing
+
+ARROW, PARQUET, CSV = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet", "text/csv"
+INPUTS = (
+    RequestField("months", "int"),
+    RequestField("spend", "float", required=False),
+    RequestField("plan", "category", required=False),
+)
+FIELDS = (
+    Field("months", "int64", nullable=False),
+    Field("spend", "float64"),
+    Field("plan", "category", categories=("basic", "full")),
+)
+
+
+class Churn:
+    """Says ``stay`` or ``leave`` from months, spend and plan; every answer tells apart what it was asked."""
+
+    form = "onnx"
+
+    def __init__(self, number: int = 1) -> None:
+        self.version = SimpleNamespace(id=f"churn/{number}")
+        output = OutputSpec("binary", ("stay", "leave"), "str", probabilities=True)
+        self.signature = Signature(FIELDS, output)
+        self.assembly = FeatureAssembly(INPUTS, FIELDS)
+
+    def predict(self, rows) -> Outputs:
+        plans = np.array([0.5 if plan is None else {"basic": 1.0, "full": 2.0}[plan] for plan in rows["plan"]])
+        spend = np.nan_to_num(np.asarray(rows["spend"], dtype=np.float64), nan=-1.0)
+        leaves = 1 / (1 + np.exp(-(np.asarray(rows["months"]) / 100 - np.clip(spend, -50, 50) / 10 + plans)))
+        probabilities = np.stack([1 - leaves, leaves], axis=1)
+        values = np.where(leaves > 0.5, "leave", "stay")
+        return Outputs("binary", values, probabilities, ("stay", "leave"))
+
+    def golden(self) -> Golden:
+        table = pa.table({"months": [1, 2], "spend": [1.0, None], "plan": ["basic", "full"]})
+        rows = {"months": np.array([1, 2]), "spend": np.array([1.0, np.nan]), "plan": np.array(["basic", "full"])}
+        return Golden(table, self.predict(rows))
+
+
+class Houses(Churn):
+    """A regression on one field."""
+
+    def __init__(self) -> None:
+        self.version = SimpleNamespace(id="houses/7")
+        self.signature = Signature((Field("x", "float64"),), OutputSpec("regression"))
+        self.assembly = FeatureAssembly((RequestField("x", "float"),), (Field("x", "float64"),))
+
+    def predict(self, rows) -> Outputs:
+        return Outputs("regression", np.asarray(rows["x"], dtype=np.float64) * 2)
+
+    def golden(self) -> Golden:
+        return Golden(pa.table({"x": [1.0]}), Outputs("regression", np.array([2.0])))
+
+
+class Served:
+    """A door over endpoints of this process, asked without a socket."""
+
+    def __init__(self, folder, clock, ids, models, **options) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.metrics = ServingMetrics()
+        self.logs = []
+        self.endpoints = {}
+        shadow = SimpleNamespace(offer=bool, close=lambda: None)
+        for name, versions in models.items():
+            log = PredictionLog(folder / name, name, clock=clock, ids=ids)
+            self.logs.append(log)
+            endpoint = Endpoint(name, log=log, metrics=self.metrics, executor=None, shadow=shadow, clock=clock, ids=ids)
+            slots = [prepare(version, online=None, clock=clock) for version in versions]
+            for slot in slots:
+                slot.inline_rows = 100_000
+            numbers = [slot.predictor.version for slot in slots]
+            stage = "canary" if len(slots) > 1 else "none"
+            endpoint.active = Active(Routing(*numbers, *([None] * (2 - len(numbers))), stage), *slots)
+            self.endpoints[name] = endpoint
+        state = SimpleNamespace(draining=False, not_ready_because=lambda: None)
+        guard = SimpleNamespace(check=self.check, admit=self.admit, is_on=False)
+        parts = {"outcomes": None, "ingest": None, "metrics": self.metrics, "clock": clock, "ids": ids}
+        self.token = None
+        self.door = RestDoor(
+            self.endpoints, state=state, guard=guard, version="9.9", options=HttpOptions(**options), **parts
+        )
+
+    def check(self, request) -> None:
+        self.admit(request.header(b"authorization"), needs="viewer", asked="")
+
+    def admit(self, authorization, *, needs, asked) -> None:  # noqa: ARG002 - the guard's signature
+        if self.token is not None and authorization != f"Bearer {self.token}":
+            raise UnauthorizedRequestError("A valid token is needed.")
+
+    def ask(self, method: str, path: str, body: object = b"", door=None, **headers: str) -> HttpResponse:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        names = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+        return self.loop.run_until_complete(self._ask(door or self.door, HttpRequest(method, path, names, content)))
+
+    async def _ask(self, door, request) -> HttpResponse:
+        answer = door.respond(request)
+        return answer if isinstance(answer, HttpResponse) else await answer
+
+    def post(self, path: str, body: object, **headers: str):
+        answer = self.ask("POST", path, body, **headers)
+        return answer.status, json.loads(answer.body)
+
+    def close(self) -> None:
+        for log in self.logs:
+            log.close()
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+
+@pytest.fixture
+def serve(tmp_path, clock, ids):
+    opened = []
+
+    def make(models=None, **options) -> Served:
+        opened.append(Served(tmp_path, clock, ids, models or {"churn": [Churn()]}, **options))
+        return opened[-1]
+
+    yield make
+    for served in opened:
+        served.close()
+
+
+ROWS = [{"months": 3, "spend": 1.5, "plan": "basic"}, {"months": 30, "spend": None, "plan": None}]
+LISTS = [[3, 1.5, "basic"], [30, None, None]]
+
+
+# MLflow's forms, as its documentation and its client write them.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_split": {"index": [0, 1], "columns": ["months", "spend", "plan"], "data": LISTS}},
+        {"dataframe_split": {"columns": ["plan", "months", "spend"], "data": [["basic", 3, 1.5], [None, 30, None]]}},
+        {"dataframe_split": {"data": LISTS}},
+        {"dataframe_records": ROWS},
+        {"instances": ROWS},
+        {"instances": LISTS},
+        {"inputs": {"months": [3, 30], "spend": [1.5, None], "plan": ["basic", None]}},
+        {"inputs": ROWS},
+    ],
+)
+def test_mlflow_forms_are_the_same_rows(serve, body):
+    served = serve()
+    expected = served.post("/predict/churn", ROWS)[1]["predictions"]
+    assert served.post("/invocations", body) == (200, {"predictions": expected})
+    assert served.post("/invocations/churn", body)[1]["predictions"] == expected
+
+
+def test_mlflow_params_are_ignored_with_a_note(serve):
+    status, document = serve().post("/invocations", {"dataframe_records": ROWS, "params": {"temperature": 1}})
+    assert status == 200
+    assert "'params' was ignored" in document["note"]
+
+
+def test_mlflow_csv_and_one_row_of_inputs(serve):
+    served = serve()
+    assert served.post("/invocations", b"months,spend,plan\n3,1.5,basic\n", content_type=CSV)[0] == 200
+    assert served.post("/invocations", {"inputs": {"months": 3}})[0] == 200
+    assert serve({"houses": [Houses()]}).post("/invocations", {"inputs": [1.5, 2]})[1] == {"predictions": [3.0, 4.0]}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ([], "must be an object"),
+        ({}, "exactly one of"),
+        ({"inputs": [[3, 1, None]], "instances": []}, "exactly one of"),
+        ({"dataframe_split": []}, "with 'data' as a list"),
+        ({"dataframe_split": {"columns": "months", "data": []}}, "list of names"),
+        ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}, "twice"),
+        ({"dataframe_records": [[3, 1, None]]}, "list of objects"),
+        ({"instances": {}}, "must be a list"),
+        ({"instances": []}, "no rows"),
+        ({"inputs": {"months": [1], "spend": [1, 2]}}, "2 values for 1 rows"),
+        ({"instances": [{"spend": 1}]}, "months"),
+    ],
+)
+def test_what_is_no_mlflow_form_says_so(serve, body, said):
+    status, document = serve().post("/invocations", body)
+    assert status == 400
+    assert said in document["error"]
+
+
+def test_mlflow_names_the_model_where_there_are_several(serve):
+    served = serve({"churn": [Churn()], "houses": [Houses()]})
+    status, document = served.post("/invocations", {"inputs": [1]})
+    assert (status, "/invocations/houses" in document["error"]) == (404, True)
+    assert served.post("/invocations/houses", {"inputs": [1]})[1] == {"predictions": [2.0]}
+
+
+def test_mlflow_health(serve):
+    served = serve()
+    assert [served.ask("GET", path).status for path in ("/ping", "/health", "/version")] == [200, 200, 200]
+    assert served.ask("GET", "/version").body == b"9.9"
+    assert served.ask("POST", "/ping").status == 405
+    assert served.ask("GET", "/ping/else").status == 404
+
+
+# TensorFlow Serving's forms, as its documentation writes them.
+
+
+def test_tf_serving_rows_and_columns(serve):
+    served = serve({"houses": [Houses()]})
+    path = "/v1/models/houses:predict"
+    for body in ({"instances": [1.0, 2.5]}, {"instances": [[1.0], [2.5]]}, {"instances": [{"x": 1}, {"x": [2.5]}]}):
+        assert served.post(path, {"signature_name": "serving_default", **body}) == (200, {"predictions": [2.0, 5.0]})
+    for body in ({"inputs": [[1.0], [2.5]]}, {"inputs": {"x": [1.0, 2.5]}}, {"inputs": {"x": [[1.0], [2.5]]}}):
+        assert served.post(path, body) == (200, {"outputs": [2.0, 5.0]})
+
+
+def test_tf_serving_classifiers_answer_two_outputs(serve):
+    served = serve()
+    expected = served.post("/predict/churn", ROWS)[1]
+    pairs = zip(expected["predictions"], expected["probabilities"], strict=True)
+    document = served.post("/v1/models/churn:predict", {"instances": ROWS})[1]
+    assert document == {"predictions": [{"predict": value, "predict_proba": row} for value, row in pairs]}
+    columns = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+    document = served.post("/v1/models/churn/versions/1:predict", {"inputs": columns})[1]
+    assert document["outputs"]["predict"] == expected["predictions"]
+    assert document["outputs"]["predict_proba"] == expected["probabilities"]
+
+
+def test_tf_serving_versions_labels_status_and_metadata(serve):
+    served = serve({"churn": [Churn(1), Churn(2)]})
+    for place, version in (("versions/2", "2"), ("labels/stable", "1"), ("labels/challenger", "2")):
+        answer = served.ask("POST", f"/v1/models/churn/{place}:predict", {"instances": ROWS})
+        assert dict(answer.headers)[b"x-model-version"] == version.encode()
+    status = json.loads(served.ask("GET", "/v1/models/churn").body)["model_version_status"]
+    ok = {"error_code": "OK", "error_message": ""}
+    assert status == [{"version": number, "state": "AVAILABLE", "status": ok} for number in ("2", "1")]
+    metadata = json.loads(served.ask("GET", "/v1/models/churn/versions/2/metadata").body)
+    assert metadata["model_spec"] == {"name": "churn", "signature_name": "", "version": "2"}
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["inputs"]["months"]["dtype"] == "DT_INT64"
+    assert signature["outputs"]["predict_proba"]["tensor_shape"]["dim"][1]["size"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "said"),
+    [
+        ("POST", "/v1/models/none:predict", {}, 404, "no model"),
+        ("POST", "/v1/models/churn:classify", {}, 404, "nothing at"),
+        ("POST", "/v1/models/churn/labels/old:predict", {}, 404, "label"),
+        ("POST", "/v1/models/churn/versions/x:predict", {}, 404, "no version number"),
+        ("POST", "/v1/models/churn/versions/9:predict", {"instances": ROWS}, 404, "9"),
+        ("GET", "/v1/models/churn:predict", {}, 405, "POST"),
+        ("GET", "/v1/models/churn/versions/9", {}, 404, "not being served"),
+        ("GET", "/v1/else", {}, 404, "nothing at"),
+        ("POST", "/v1/models/churn:predict", [], 400, "must be an object"),
+        ("POST", "/v1/models/churn:predict", {}, 400, "either"),
+        ("POST", "/v1/models/churn:predict", {"instances": [], "inputs": []}, 400, "either"),
+        ("POST", "/v1/models/churn:predict", {"instances": {}}, 400, "must be a list"),
+        ("POST", "/v1/models/churn:predict", {"instances": []}, 400, "no rows"),
+        ("POST", "/v1/models/churn:predict", {"instances": [1]}, 400, "Row 0"),
+        ("POST", "/v1/models/churn:predict", {"signature_name": "x", "instances": ROWS}, 400, "signature"),
+    ],
+)
+def test_tf_serving_errors(serve, method, path, body, status, said):
+    answer = serve().ask(method, path, body)
+    assert answer.status == status
+    assert said in json.loads(answer.body)["error"]
+
+
+# One table, sent in every way: the same answers.
+
+rows_of_churn = st.lists(
+    st.fixed_dictionaries(
+        {
+            "months": st.integers(-1000, 1000),
+            "spend": st.none() | st.floats(-1e6, 1e6),
+            "plan": st.none() | st.sampled_from(["basic", "full", "other", ""]),
+        }
+    ),
+    min_size=1,
+    max_size=5,
+)
+SCHEMA = pa.schema({"months": pa.int64(), "spend": pa.float64(), "plan": pa.string()})
+
+
+@given(rows_of_churn)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_table_sent_in_every_way_has_the_same_answers(serve, rows):
+    served = serve()
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    status, expected = served.post("/predict/churn", {"rows": rows})
+    assert status == 200
+    arrow, parquet, text = pa.BufferOutputStream(), pa.BufferOutputStream(), pa.BufferOutputStream()
+    with pa.ipc.new_stream(arrow, SCHEMA) as writer:
+        writer.write_table(table)
+    pq.write_table(table, parquet)
+    pyarrow.csv.write_csv(table, text)
+    columns = table.to_pydict()
+    lists = [[row[name] for name in SCHEMA.names] for row in rows]
+    bodies = [
+        (arrow.getvalue().to_pybytes(), {"content_type": ARROW}),
+        (parquet.getvalue().to_pybytes(), {"content_type": PARQUET}),
+        (text.getvalue().to_pybytes(), {"content_type": CSV}),
+        (gzip.compress(json.dumps(rows).encode()), {"content_encoding": "gzip"}),
+        (pa.compress(json.dumps(lists).encode(), "zstd", asbytes=True), {"content_encoding": "zstd"}),
+        ({"columns": list(columns), "data": lists}, {}),
+        ({"columns": columns}, {}),
+    ]
+    for body, headers in bodies:
+        status, document = served.post("/predict/churn", body, **headers)
+        assert status == 200, (headers, document)
+        assert document["predictions"] == expected["predictions"], headers
+        assert document["probabilities"] == expected["probabilities"], headers
+
+
+def test_the_answer_comes_in_the_type_that_is_accepted(serve):
+    served = serve()
+    rows = [{**row, "more": 1} for row in ROWS]
+    expected = served.post("/predict/churn", rows)[1]
+    assert expected["ignored"] == ["more"]
+
+    answer = served.ask("POST", "/predict/churn", rows, accept=ARROW)
+    assert answer.content_type == ARROW.encode()
+    headers = dict(answer.headers)
+    assert headers[b"x-ignored-fields"] == b"more"
+    assert headers[b"x-model-version"] == b"1"
+    table = pa.ipc.open_stream(answer.body).read_all()
+    assert table.column_names == ["prediction_id", "prediction", "probability_stay", "probability_leave"]
+    assert table["prediction"].to_pylist() == expected["predictions"]
+    assert table["probability_leave"].to_pylist() == [row[1] for row in expected["probabilities"]]
+    assert table.schema.metadata[b"version"] == b"1"
+
+    parquet = served.ask("POST", "/predict/churn", rows, accept=f"text/html, {PARQUET};q=0.9, */*;q=0.1")
+    assert pq.read_table(pa.BufferReader(parquet.body))["prediction"].to_pylist() == expected["predictions"]
+    text = served.ask("POST", "/predict/churn", rows, accept=CSV)
+    assert text.content_type == b"text/csv; charset=utf-8; header=present"
+    assert text.body.decode().splitlines()[0] == '"prediction_id","prediction","probability_stay","probability_leave"'
+    assert len(text.body.decode().splitlines()) == 3
+    for accept in ("*/*", "application/json", "text/html"):
+        assert served.ask("POST", "/predict/churn", rows, accept=accept).content_type == b"application/json"
+
+
+def test_large_bodies_are_read_beside_the_event_loop(serve):
+    served = serve({"houses": [Houses()]})
+    rows = [{"x": number} for number in range(20_000)]
+    status, document = served.post("/predict/houses", rows)
+    assert (status, document["predictions"][-1]) == (200, 39998.0)
+    assert served.post("/predict/houses", b"[" + b" " * 100_000)[0] == 400
+
+
+KINDS = [None, "application/json", ARROW, PARQUET, CSV, "multipart/form-data; boundary=x", "image/png", "text/html"]
+PATHS = ["/predict/churn", "/invocations", "/v1/models/churn:predict", "/predict/churn/more", "/v1/models/churn"]
+fragments = st.sampled_from(
+    [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"rows"',
+        b'"instances"',
+        b'"inputs"',
+        b":",
+        b",",
+        b"1",
+        b"null",
+        b'"months"',
+        b"\n",
+        b"--x",
+    ]
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda values: (
+        st.lists(values, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["rows", "columns", "data", "instances", "inputs", "dataframe_split", "months", "b64", "keys"]
+            ),
+            values,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.sampled_from(PATHS),
+    st.binary(max_size=100)
+    | st.lists(fragments, max_size=20).map(b"".join)
+    | json_values.map(lambda v: json.dumps(v).encode()),
+    st.sampled_from(KINDS),
+    st.sampled_from([None, "gzip", "zstd", "br"]),
+)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_makes_the_server_fail(fuzzed, path, body, kind, encoding):
+    headers = {}
+    if kind is not None:
+        headers["content_type"] = kind
+    if encoding is not None:
+        headers["content_encoding"] = encoding
+    answer = fuzzed.ask("POST", path, body, **headers)
+    assert answer.status < 500, answer.body
+    json.loads(answer.body)
+
+
+@pytest.fixture
+def fuzzed(serve):
+    return serve()
+
+
+# CORS.
+
+ORIGIN = "https://app.example.com"
+
+
+def test_pages_of_the_origins_that_are_set_may_ask(serve):
+    served = serve()
+    door = CorsDoor(served.door, [ORIGIN])
+    preflight = served.ask("OPTIONS", "/predict/churn", b"", door, origin=ORIGIN, access_control_request_method="POST")
+    headers = dict(preflight.headers)
+    assert (preflight.status, preflight.body) == (200, b"")
+    assert headers[b"access-control-allow-origin"] == ORIGIN.encode()
+    assert b"authorization" in headers[b"access-control-allow-headers"]
+    assert b"POST" in headers[b"access-control-allow-methods"]
+    assert b"access-control-allow-credentials" not in headers
+
+    answer = served.ask("POST", "/predict/churn", ROWS, door, origin=ORIGIN)
+    assert answer.status == 200
+    assert dict(answer.headers)[b"access-control-allow-origin"] == ORIGIN.encode()
+    assert dict(answer.headers)[b"vary"] == b"origin"
+    refused = served.ask("POST", "/predict/churn", {}, door, origin=ORIGIN)
+    assert refused.status == 400
+    assert dict(refused.headers)[b"access-control-allow-origin"] == ORIGIN.encode()
+
+
+def test_other_pages_get_nothing_that_lets_them_read(serve):
+    served = serve()
+    door = CorsDoor(served.door, [ORIGIN])
+    for origin in ("https://app.example.com.evil.example", "http://app.example.com", "null"):
+        preflight = served.ask("OPTIONS", "/predict/churn", b"", door, origin=origin)
+        assert preflight.status == 403
+        answer = served.ask("POST", "/predict/churn", ROWS, door, origin=origin)
+        for response in (preflight, answer):
+            assert b"access-control-allow-origin" not in dict(response.headers)
+            assert dict(response.headers)[b"vary"] == b"origin"
+    assert served.ask("OPTIONS", "/predict/churn", b"", door).status == 405
+    assert not any(name.startswith(b"access") for name, _ in served.ask("POST", "/predict/churn", ROWS).headers)
+
+
+@pytest.mark.parametrize("origin", ["*", "https://app.example.com/", "app.example.com", "https://App.example.com", ""])
+def test_what_is_no_origin_is_refused_in_the_settings(origin):
+    with pytest.raises(SettingsError, match="no origin"):
+        HttpOptions(cors_origins=(origin,))
+
+
+# Errors without detail.
+
+
+def test_errors_can_keep_the_schema_to_themselves(serve):
+    served = serve(error_detail=False)
+    bodies = [{}, [{"spend": 1}], [{"months": "secret"}], {"rows": [{"months": None}]}, {"columns": {"months": [None]}}]
+    for body in bodies:
+        status, document = served.post("/predict/churn", body)
+        assert status == 400
+        assert document.keys() == {"error", "request_id"}
+        assert document["error"] == "The request does not fit what is served here."
+        assert document["request_id"]
+    for path in ("/predict/other", "/v1/models/other", "/v2/models/other", "/else"):
+        document = json.loads(served.ask("POST", path, {}).body)
+        assert "churn" not in document["error"]
+    assert served.ask("GET", "/predict/churn").status == 405
+    assert served.post("/predict/churn", {}, x_request_id="mine")[1]["request_id"] == "mine"
