@@ -12,6 +12,8 @@ from loopwright.loop.maturity import next_work_at
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.loop.turn_log import TurnLog
 from loopwright.loop.watching import watched_model
+from loopwright.serving.stream.standing import standing_of
+from loopwright.serving.stream.worker import consumer_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from loopwright.loop.turn_log import TurnRecord
     from loopwright.monitoring.monitor import ModelFigures
     from loopwright.serving.release import Release
+    from loopwright.serving.stream.declaration import StreamDeployment
+    from loopwright.serving.stream.standing import StreamStanding
     from loopwright.workspace import Workspace
 
 
@@ -63,6 +67,7 @@ class LoopStatus:
     turning: bool
     datasets: tuple[DatasetStatus, ...]
     models: tuple[ModelStatus, ...]
+    streams: tuple[StreamStanding, ...]
     last_turn: TurnRecord | None
     waiting: tuple[DecisionRecord, ...]
     next_at: datetime | None
@@ -78,10 +83,20 @@ def status_of(loop: Loop, workspace: Workspace) -> LoopStatus:
         turning=is_turning(stores.local / TURN_LOCK),
         datasets=tuple(_dataset(workspace, dataset) for dataset in loop.datasets.values()),
         models=tuple(_model(workspace, model) for model in loop.models.values()),
+        streams=tuple(
+            stream_standing(workspace, name, model.stream)
+            for name, model in loop.models.items()
+            if model.stream is not None
+        ),
         last_turn=turns[0] if turns else None,
         waiting=tuple(DecisionLog(stores).list(loop.name, status="waiting")),
         next_at=next_work_at(loop, workspace),
     )
+
+
+def stream_standing(workspace: Workspace, model: str, stream: StreamDeployment) -> StreamStanding:
+    """Say how a model's stream stands."""
+    return standing_of(workspace.stores.events, workspace.stores.local, model, stream, consumer_of(model))
 
 
 def _dataset(workspace: Workspace, dataset: Dataset) -> DatasetStatus:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json, table
 from loopwright.app.cli.project import opened
+from loopwright.app.cli.stream_view import in_words
 from loopwright.core.durations import format_duration
 from loopwright.loop.status import LoopStatus, ModelStatus, status_of
 
@@ -34,6 +35,8 @@ def _show(status: LoopStatus) -> None:
     )
     for model in status.models:
         _show_model(model)
+    for stream in status.streams:
+        console.print(f"[bold]stream[/] {stream.topic} → {stream.model} → {stream.to}: {in_words(stream)}")
     if status.last_turn is not None:
         turn = status.last_turn
         took = "" if turn.finished_at is None else f" in {format_duration(turn.finished_at - turn.started_at)}"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _MARK = "loopwright-of"  # the header that says which event an answer answers
 _MOST_FRAME_BYTES = 600_000  # a broker takes 1 MB by default
 _QUEUED_KILOBYTES = 16_384
-_FETCH_WAIT_MS = 100
+_FETCH_WAIT_MS = 20  # brokers answer as soon as there is something; the mock cluster only then
 _OVERHEAD_BYTES = 120
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 500
 _MAX_BYTES = 8_000_000
-_LAST_LOOK_S = 0.5  # how long the end of the dead letters is waited for
+_LAST_LOOK_S = 2.0  # how long the end of the dead letters is waited for
 
 
 def replay(stores: Stores, model: str, deployed: StreamDeployment) -> int:

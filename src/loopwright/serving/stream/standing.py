@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopwright.core.errors import StoreError
 from loopwright.serving.stream.dead_letter import read_letter
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 _LETTERS_PER_READ = 500
 
 
-class StreamState(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class StreamState:
     """What the process of a stream says of itself once a second.
 
     Attributes:
@@ -31,6 +33,7 @@ class StreamState(msgspec.Struct, frozen=True):
         retries: Tries that waited for something that was down.
         per_second: Events per second, over ten seconds.
         delay_ms: From appending to the readable answer, of the oldest event in the last batch.
+        lag: Events without an answer, at the last look.
         waiting_for: What keeps it from going on, or None.
     """
 
@@ -41,6 +44,7 @@ class StreamState(msgspec.Struct, frozen=True):
     retries: int
     per_second: float
     delay_ms: float | None
+    lag: int
     waiting_for: str | None
 
 
@@ -53,7 +57,7 @@ class StreamStanding:
         topic: What it reads.
         to: Where predictions go.
         dead_letter: Where dead letters go.
-        lag: Events without an answer.
+        lag: Events without an answer; None where only the process could tell, and none runs.
         dead_letters: Dead letters that were not replayed.
         state: What its process says, or None where none runs.
     """
@@ -62,7 +66,7 @@ class StreamStanding:
     topic: str
     to: str
     dead_letter: str
-    lag: int
+    lag: int | None
     dead_letters: int
     state: StreamState | None
 
@@ -107,16 +111,16 @@ def forget_state(local: Path, model: str) -> None:
 
 def standing_of(log: EventLog, local: Path, model: str, deployed: StreamDeployment, consumer: str) -> StreamStanding:
     """Read how a stream stands; changes nothing."""
-    done = max(log.committed(deployed.topic, consumer), log.start(deployed.topic))
+    state = read_state(local, model)
     replayed = max(log.committed(deployed.dead_letter, replayer_of(model)), log.start(deployed.dead_letter))
     return StreamStanding(
         model,
         deployed.topic,
         deployed.to,
         deployed.dead_letter,
-        lag=max(0, log.end(deployed.topic) - done),
+        lag=_lag(log, deployed.topic, consumer) if state is None else state.lag,
         dead_letters=max(0, log.end(deployed.dead_letter) - replayed),
-        state=read_state(local, model),
+        state=state,
     )
 
 
@@ -125,6 +129,13 @@ def dead_letters(log: EventLog, model: str, deployed: StreamDeployment, *, limit
     replayed = log.committed(deployed.dead_letter, replayer_of(model))
     after = max(0, log.end(deployed.dead_letter) - limit)
     return list(_letters(log, deployed.dead_letter, after, replayed))[-limit:]
+
+
+def _lag(log: EventLog, topic: str, consumer: str) -> int | None:
+    try:
+        return max(0, log.end(topic) - max(log.committed(topic, consumer), log.start(topic)))
+    except StoreError:  # the log has no word for a topic of several partitions
+        return None
 
 
 def _letters(log: EventLog, topic: str, after: int, replayed: int) -> Iterator[DeadLetter]:

@@ -31,6 +31,7 @@ class StreamTally:
         self.registry = CollectorRegistry()
         self.answered = 0
         self.dead = 0
+        self.lag = 0
         self.retries = 0
         self.version: int | None = None
         self.waiting_for: str | None = None
@@ -83,6 +84,7 @@ class StreamTally:
 
     def lags(self, events: int) -> None:
         """Show how many events are not answered yet."""
+        self.lag = events
         self._lag.set(events)
 
     def per_second(self) -> float:

@@ -212,6 +212,7 @@ class StreamWorker:
                 dead=tally.dead,
                 retries=tally.retries,
                 per_second=round(tally.per_second(), 1),
+                lag=tally.lag,
                 delay_ms=None if tally.delay_ms is None else round(tally.delay_ms, 1),
                 waiting_for=waiting,
             )
