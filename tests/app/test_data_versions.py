@@ -153,6 +153,12 @@ def test_tiering(ask: Callable[..., Asked]) -> None:
     refused(ask("data", "tiering", "--cold-after", "soon"), "soon")
 
 
+def test_rows_of_a_snapshot_by_its_name(ask: Callable[..., Asked]) -> None:
+    assert len(ask("data", "rows", "visits@1", "--json").json) < len(ask("data", "rows", "visits", "--json").json)
+    refused(ask("data", "rows", "visits@99"), "99")
+    refused(ask("data", "rows", "nobody@1"), "nobody")
+
+
 def test_export(ask: Callable[..., Asked], tmp_path: Path) -> None:
     for name in ("rows", "rows.parquet", "rows.csv"):
         assert ask("data", "export", "visits@2", str(tmp_path / name), "--json").json["rows"] == 4

@@ -12,22 +12,23 @@ from loopwright.app.cli.project import opened
 from loopwright.core.access import require
 from loopwright.core.errors import UnknownNameError
 from loopwright.data.contract.column import SYSTEM_COLUMNS
+from loopwright.data.versions.reference import SnapshotName
 
 
 def show_rows(
-    name: Annotated[str, typer.Argument(help="The dataset.")],
+    which: Annotated[str, typer.Argument(help="A dataset, or a snapshot of it such as orders@3 or orders@a-tag.")],
     limit: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 20,
     where: Annotated[str | None, typer.Option(help="An SQL condition over the columns.")] = None,
     columns: Annotated[str | None, typer.Option(help="Columns, separated by commas; all by default.")] = None,
-    version: Annotated[int | None, typer.Option(help="A version; the newest by default.")] = None,
     project: Annotated[Path, PROJECT_OPTION] = Path(),
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Show rows of a snapshot. Restricted values are shown to operators, and that is put on record."""
     with opened(project) as (loop, workspace):
+        name = SnapshotName.parse(which).dataset
         if name not in loop.datasets:
             raise UnknownNameError("dataset", name, loop.datasets)
-        snapshot = workspace.data.snapshot(name, version=version)
+        snapshot = workspace.data.snapshot(which)
         restricted = loop.datasets[name].contract.restricted()
         asked = [one for one in restricted if where is not None and one.lower() in where.lower()]
         if asked:  # which rows a condition finds says what their values are
