@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from loopwright.core.errors import SettingsError
+from loopwright.serving.workers.birth import ONE_THREAD_EACH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,9 +68,14 @@ class Supervisor:
     _stopping: bool = False
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT; returns when both processes have ended."""
+        """Run until SIGTERM or SIGINT; returns when both processes have ended.
+
+        On SIGHUP the server's workers are replaced one by one, where no terminal is attached.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
+        if not sys.stdin.isatty():  # in a terminal it means that the terminal is gone
+            signal.signal(signal.SIGHUP, self._ask_to_renew)
         for role in self.roles:
             self._start(role, failures=0)
         try:
@@ -120,9 +126,18 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", _MODULES[kind], str(self.project), str(os.getpid())]
         command += [model] if model else []
         command += [str(self.tick_s)] if role == "controller" else []
-        process = subprocess.Popen(command, cwd=self.project)  # noqa: S603 - our own module
+        bounded = ONE_THREAD_EACH if role == "server" else {}  # has an effect only before NumPy is loaded
+        environment = {**bounded, **os.environ}
+        process = subprocess.Popen(command, cwd=self.project, env=environment)  # noqa: S603 - our own module
         self._children[role] = _Child(role, process, self.clock.monotonic(), failures)
         self.on_event(f"{role} started (process {process.pid})")
+
+    def _ask_to_renew(self, number: int, frame: object) -> None:
+        """Have the server replace its workers one by one; no request is lost by it."""
+        del frame
+        server = self._children.get("server")
+        if server is not None and server.process.poll() is None:
+            server.process.send_signal(number)
 
     def _ask_to_stop(self, number: int, frame: object) -> None:
         del number, frame

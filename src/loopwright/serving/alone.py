@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ class Alone:
         self._thread = threading.Thread(target=self._follow, args=(server,), name="loopwright-watch", daemon=True)
         self._thread.start()
         self._lag.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _stay)
         await server.http.listen(self._sock)
         await server.open_further_doors()
         write_state(server.plan)
@@ -91,3 +93,7 @@ class Alone:
             except LoopwrightError as error:
                 _log.warning("the facts could not be read; serving goes on", reason=error.message)
             self._stop.wait(server.plan.poll_s)
+
+
+def _stay() -> None:
+    _log.warning("a server of one process cannot be renewed without a gap; set [serving] workers to 2 or more")

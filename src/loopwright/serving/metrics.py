@@ -109,8 +109,9 @@ class ServingMetrics:
         if series is None:
             series = self._series[key] = self._new_series(model, str(version), route, protocol, str(code))
         series.requests[series.key] += 1
-        series.seconds.observe(seconds)
-        series.rows.observe(rows)
+        for observed, value in ((series.seconds, seconds), (series.rows, rows)):
+            observed.counts[bisect_left(observed.bounds, value)] += 1  # not by observe(): a call less
+            observed.total += value
 
     def _new_series(self, model: str, version: str, route: str, protocol: str, code: str) -> _Series:
         labels = (model, version, route, protocol, code)

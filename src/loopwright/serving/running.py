@@ -23,8 +23,8 @@ def run_server(server: Server, membership: Membership) -> None:
             runner.run(_serve(server, membership))
     finally:
         gc.unfreeze()
-        membership.close()
         server.close()
+        membership.close()
 
 
 async def _serve(server: Server, membership: Membership) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 Heard = TypeVar("Heard")
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 18
+_LAST_WORDS_S = 1.0
 
 
 class ChannelClosedError(ConnectionError):
@@ -103,6 +105,13 @@ class Channel(Generic[Heard]):
             start = begin + size
         del self._arrived[:start]
         return messages
+
+    def finish(self) -> None:
+        """Send what waits, waiting a moment for the other side to take it, and close."""
+        self._sock.settimeout(_LAST_WORDS_S)
+        with suppress(OSError):
+            self._sock.sendall(self._unsent)
+        self.close()
 
     def close(self) -> None:
         """Close this end."""

@@ -29,6 +29,10 @@ class Beat(msgspec.Struct, frozen=True, tag=True):
     snapshot: bytes = b""
 
 
+class Ending(msgspec.Struct, frozen=True, tag=True):
+    """The worker has begun to drain; another one may take its place."""
+
+
 class Wanted(msgspec.Struct, frozen=True, tag=True):
     """What the source says should be in force, from the worker that reads it for all."""
 
@@ -138,5 +142,5 @@ class Pulse(msgspec.Struct, frozen=True, tag=True):
     problems: dict[str, str]
 
 
-FromWorker: TypeAlias = Hello | Beat | Wanted | Prepared | Committed | Scrape | Collected
+FromWorker: TypeAlias = Hello | Beat | Ending | Wanted | Prepared | Committed | Scrape | Collected
 FromSupervisor: TypeAlias = Lead | Accept | Retire | Prepare | Commit | Abort | Refuse | Collect | Merged | Pulse
