@@ -59,7 +59,8 @@ class Churn:
     def predict(self, rows) -> Outputs:
         plans = np.array([0.5 if plan is None else {"basic": 1.0, "full": 2.0}[plan] for plan in rows["plan"]])
         spend = np.nan_to_num(np.asarray(rows["spend"], dtype=np.float64), nan=-1.0)
-        leaves = 1 / (1 + np.exp(-(np.asarray(rows["months"]) / 100 - np.clip(spend, -50, 50) / 10 + plans)))
+        months = np.clip(np.asarray(rows["months"], dtype=np.float64), -5000, 5000)
+        leaves = 1 / (1 + np.exp(-(months / 100 - np.clip(spend, -50, 50) / 10 + plans)))
         probabilities = np.stack([1 - leaves, leaves], axis=1)
         values = np.where(leaves > 0.5, "leave", "stay")
         return Outputs("binary", values, probabilities, ("stay", "leave"))

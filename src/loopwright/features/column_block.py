@@ -102,9 +102,14 @@ class BlockReader:
             if not _NUMBERS.issuperset(map(type, picked)):
                 return None
         try:
-            return ColumnBlock(self._names, np.array(values, dtype=np.float64))
+            matrix = np.array(values, dtype=np.float64)
         except OverflowError:
             return None
+        # One product is cheaper than a comparison of each: it tells whether any number may have been rounded.
+        if not np.vdot(matrix, matrix) < _EXACT * _EXACT and (np.abs(matrix) >= _EXACT).any():
+            return None
+        return ColumnBlock(self._names, matrix)
 
 
 _NUMBERS = frozenset({int, float})
+_EXACT = 2.0**53  # below it a float holds every whole number

@@ -25,6 +25,8 @@ ValueType = Literal["float", "int", "bool", "string", "category", "timestamp", "
 Row = Mapping[str, object]
 
 PAYLOADS: frozenset[str] = frozenset({"image", "audio"})
+LARGEST_EXACT = 2**53 - 1
+"""Above it a 64-bit float may stand for a whole number that was rounded."""
 _MISSING = object()
 _EXPECTED = {
     "float": "a number",
@@ -150,11 +152,38 @@ def _numbers(values: list[object], field: RequestField, *, whole: bool) -> Array
             if isinstance(value, float | np.floating) and not float(value).is_integer():
                 _wrong(index, field, value)
     try:
-        return np.array(cast("Any", values), dtype=np.int64 if whole and kinds == {int} else np.float64)
+        if whole and kinds == {int}:
+            numbers = np.array(cast("Any", values), dtype=np.int64)
+            if not field.required:  # it becomes floats, as in training
+                _check_exact(values, numbers, field)
+            return numbers
+        numbers = np.array(cast("Any", values), dtype=np.float64)
     except OverflowError as error:
-        raise InvalidRequestError(
-            f"Field '{field.name}': a number is too large.", field=field.name, hint="Send numbers within 64 bits."
-        ) from error
+        raise _too_large(field) from error
+    if kinds != {float}:
+        _check_exact(values, numbers, field)
+    if whole and field.required and (np.abs(numbers) >= 2.0**63).any():  # it becomes an integer of 64 bits
+        raise _too_large(field)
+    return numbers
+
+
+def _too_large(field: RequestField) -> InvalidRequestError:
+    hint = "Send numbers within 64 bits."
+    return InvalidRequestError(f"Field '{field.name}': a number is too large.", field=field.name, hint=hint)
+
+
+def _check_exact(values: list[object], numbers: Array, field: RequestField) -> None:
+    """Refuse whole numbers that a float would round."""
+    beyond = (numbers > LARGEST_EXACT) | (numbers < -LARGEST_EXACT)  # type: ignore[operator]
+    for index in np.flatnonzero(beyond).tolist():
+        value = values[index]
+        if isinstance(value, int | np.integer) and int(float(value)) != int(value):
+            raise InvalidRequestError(
+                f"Row {index}: the field '{field.name}' is {value}, which a 64-bit float does not hold exactly.",
+                field=field.name,
+                row=index,
+                hint="Whole numbers are exact up to 2^53; names and ids beyond it are texts.",
+            )
 
 
 def _read_arrays(values: list[object], field: RequestField) -> Array:

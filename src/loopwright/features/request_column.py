@@ -13,7 +13,7 @@ import numpy as np
 from loopwright.core.errors import InvalidRequestError
 from loopwright.features.column_block import ColumnBlock
 from loopwright.features.columns import Array, plain_values
-from loopwright.features.request import RequestField, missing_column, read_values
+from loopwright.features.request import LARGEST_EXACT, RequestField, missing_column, read_values
 
 if TYPE_CHECKING:
     from loopwright.features.field import Field
@@ -51,15 +51,25 @@ def _vectorised(values: Array, field: RequestField) -> Array | None:
     match field.type:
         case "float" if kind in "fiu":
             numbers = values.astype(np.float64)
+            if kind != "f" and _may_round(numbers):
+                return None
             return None if field.required and np.isnan(numbers).any() else cast("Array", numbers)
         case "int" if kind in "iu":
             if kind == "u" and values.dtype.itemsize == 8 and bool((values > _INT64.max).any()):  # type: ignore[operator]
                 return None
-            return values.astype(np.int64 if field.required else np.float64)
+            if field.required:
+                return values.astype(np.int64)
+            numbers = values.astype(np.float64)
+            return None if _may_round(numbers) else numbers
         case "bool" if kind == "b":
             return values if field.required else values.astype(np.float64)
         case _:
             return None
+
+
+def _may_round(numbers: Array) -> bool:
+    """Return whether a whole number among floats is so large that it may have been rounded."""
+    return bool(((numbers > LARGEST_EXACT) | (numbers < -LARGEST_EXACT)).any())  # type: ignore[operator]
 
 
 def _arrays(values: Array, field: RequestField) -> Array:
@@ -116,4 +126,6 @@ def read_block(batch: RowBatch, names: tuple[str, ...], known: frozenset[str]) -
             if isinstance(values, list) or values.ndim != 1 or values.dtype.kind not in "fiu":
                 return None
             matrix[:, position] = values
+            if values.dtype.kind != "f" and _may_round(matrix[:, position]):
+                return None
     return None if np.isnan(matrix).any() else ColumnBlock(names, matrix)
