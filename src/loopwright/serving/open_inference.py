@@ -19,6 +19,7 @@ from loopwright.core.errors import InvalidRequestError
 from loopwright.serving.http_message import HttpResponse, decode_json, json_response
 from loopwright.serving.tensor import DATATYPES, Tensor, datatype_named, from_raw, to_raw
 from loopwright.serving.tensor_answer import model_outputs, served_tensors
+from loopwright.serving.tensor_few import FEW, few_rows
 from loopwright.serving.tensor_rows import raw_input, row_batch
 from loopwright.serving.tensor_values import from_values, to_values
 
@@ -37,7 +38,6 @@ _FIELD_DATATYPE = {"float32": "FP32", "int32": "INT32"}
 _NO_NAMES: frozenset[str] = frozenset()
 _ALL = frozenset({"*"})
 _NOTHING = memoryview(b"")
-_FEW = 32  # rows that are worth computing together with those of other callers
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,9 @@ def read_request(
     parameters = _parameters(document, "the request", "parameters")
     timeout_us = _timeout(parameters)
     outputs, binary = _asked(document, by_default=_flag(parameters, "binary_data_output", "parameters"))
+    few = few_rows(given, inputs) if raw is None and not further else None
+    if few is not None:
+        return TensorRequest(few, request_id, outputs, binary, timeout_us, not outputs and bool(binary))
     rest = _NOTHING if raw is None else raw
     tensors = []
     for item in given:
@@ -133,12 +136,12 @@ def read_request(
         names = {field.name for field in inputs}
         inputs = (*inputs, *(field for field in further if field.name not in names))
     rows = _plain_if_few(row_batch(tensors, inputs, known))
-    return TensorRequest(rows, request_id, outputs, binary, timeout_us, binary_by_default=not outputs and bool(binary))
+    return TensorRequest(rows, request_id, outputs, binary, timeout_us, not outputs and bool(binary))
 
 
 def _plain_if_few(batch: RowBatch) -> Sequence[Mapping[str, object]]:
     """Return few rows as mappings, which may be computed together with those of other callers."""
-    if len(batch) > _FEW or any(
+    if len(batch) > FEW or any(
         isinstance(values, np.ndarray) and values.ndim > 1 for values in batch.columns.values()
     ):
         return batch

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from loopwright.core.clock import Clock
     from loopwright.features.request import RequestField
     from loopwright.serving.door_answer import Answer
-    from loopwright.serving.endpoint import Active, Endpoint, Slot
+    from loopwright.serving.endpoint import Endpoint
     from loopwright.serving.http_message import HttpRequest, HttpResponse
     from loopwright.serving.open_inference import TensorRequest
     from loopwright.serving.server_state import ServerState
+    from loopwright.serving.slot import Active, Slot
 
 EXTENSIONS = ("binary_tensor_data", "model_repository(index)", "schedule_policy(timeout)")
 BINARY = "oip-binary"

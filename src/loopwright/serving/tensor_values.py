@@ -84,7 +84,7 @@ def _typed(name: str, datatype: Datatype, values: list[object]) -> NDArray[Any]:
     if not kinds <= allowed:
         raise _wrong(name, datatype, values, tuple(allowed))
     try:
-        with np.errstate(over="raise"):
+        with np.errstate(over="raise"):  # a double that is too large for a float32
             array: NDArray[Any] = np.array(cast("Any", values), dtype=datatype.dtype)
     except (OverflowError, FloatingPointError):
         raise InvalidRequestError(
