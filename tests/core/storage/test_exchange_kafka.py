@@ -75,22 +75,22 @@ class _Died(BaseException):
 
 def _die_at(exchange: KafkaExchange, step: str, patch: pytest.MonkeyPatch) -> None:
     """Let a put end at a step, with what was sent before on the cluster and the rest lost."""
-    count = 0
-    produce, flush = exchange._produce, exchange._flush
+    sender, count = exchange._sender, 0
+    produce, flush, producer = sender.produce, sender.flush, sender._producer
     steps = {"frame": 1, "answer 2": 3}
 
-    def die() -> None:
-        exchange._producer.purge()
-        exchange._producer.flush(5)
+    def die(*_: object) -> None:
+        producer.purge()
+        producer.flush(5)
         raise _Died
 
-    def counted_produce(*given: object) -> None:
+    def counted_produce(*given: object, **named: object) -> None:
         nonlocal count
         count += 1
         if count == steps.get(step):
             flush()
             die()
-        produce(*given)  # type: ignore[arg-type]
+        produce(*given, **named)  # type: ignore[arg-type]
 
     def counted_flush() -> None:
         flush()
@@ -99,17 +99,12 @@ def _die_at(exchange: KafkaExchange, step: str, patch: pytest.MonkeyPatch) -> No
 
     class Producer:
         def __getattr__(self, name: str) -> object:
-            if (step, name) in {
-                ("offsets", "send_offsets_to_transaction"),
-                ("commit", "commit_transaction"),
-            }:
-                return lambda *_: die()
-            return getattr(producer, name)
+            dying = {"offsets": "send_offsets_to_transaction", "commit": "commit_transaction"}.get(step)
+            return die if name == dying else getattr(producer, name)
 
-    producer = exchange._producer
-    patch.setattr(exchange, "_produce", counted_produce)
-    patch.setattr(exchange, "_flush", counted_flush)
-    patch.setattr(exchange, "_producer", Producer())
+    patch.setattr(sender, "produce", counted_produce)
+    patch.setattr(sender, "flush", counted_flush)
+    patch.setattr(sender, "_producer", Producer())
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -146,14 +141,14 @@ def test_answers_every_partition_in_its_order(
     for number in range(90):
         producer.produce(f"{prefix}.in", str(number).encode(), partition=number % 3)
     producer.flush(10)
-    exchange, seen = reopen(PLAN), 0
+    exchange, seen, is_reopened = reopen(PLAN), 0, False
     while seen < 90:
         taken = exchange.take(limit=20, max_bytes=1 << 20, wait_s=10)
         exchange.put(taken, _answers(taken))
         seen += len(taken)
-        if seen > 40:
+        if seen > 40 and not is_reopened:
             exchange.close()
-            exchange = reopen(PLAN)
+            exchange, is_reopened = reopen(PLAN), True
     reader = Consumer({"bootstrap.servers": cluster.servers, "group.id": "r", "log_level": 0})
     for partition in range(3):
         reader.assign([TopicPartition(f"{prefix}.out", partition, 0)])

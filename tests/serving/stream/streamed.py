@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import sys
@@ -19,10 +20,12 @@ from loopwright.serving.endpoint import Active
 from loopwright.serving.loading import prepare
 from loopwright.serving.router import Routing
 from loopwright.serving.stream.answering import EventAnswers
+from loopwright.serving.stream.declaration import stream
 from loopwright.serving.stream.door import Desk, StreamDoor
 from loopwright.serving.stream.records import records_topic
 from loopwright.serving.stream.rows import JsonRows
 from loopwright.serving.stream.tally import StreamTally
+from loopwright.serving.stream.worker import StreamPlan, StreamWorker
 
 PLAN = ExchangePlan("loopwright-stream.nonce", "in", "in.predictions", "in.dead", records_topic("nonce"))
 
@@ -70,6 +73,14 @@ def main(project: str, url: str, version: int, time_s: float, batches: int, stag
     return total
 
 
+def serve(folder: Path, **options: object) -> None:
+    """Run a stream's process on the versions that ``target.json`` names."""
+    stores = open_stores(Settings.load(folder, environ={}))
+    parent = os.getppid() if options.pop("with_parent", False) else None
+    plan = StreamPlan("nonce", stream("in", **options), parent_pid=parent, poll_s=0.05)
+    StreamWorker(stores, nonce_server.FileSource(folder / "target.json"), plan).run()
+
+
 def _die_around(exchange: object, batches: int, stage: str) -> None:
     put, count = exchange.put, 0  # type: ignore[attr-defined]
 
@@ -87,3 +98,7 @@ def _die_around(exchange: object, batches: int, stage: str) -> None:
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), **json.loads(sys.argv[2]))

@@ -14,27 +14,26 @@ Not for a topic whose partitions grow while the consumer runs: new ones are seen
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from loopwright.core.errors import ExchangeTakenError, StoreError
+from loopwright.core.errors import StoreError
 from loopwright.core.storage.events import Event
 from loopwright.core.storage.exchange import Taken, packed, unpacked
 from loopwright.core.storage.kafka_scan import last_before, scanned
+from loopwright.core.storage.kafka_sender import MARK, KafkaSender
 from loopwright.core.storage.kafka_topics import KafkaTopics
 from loopwright.core.storage.kafka_url import KafkaUrl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from confluent_kafka import Consumer, Message, Producer
+    from confluent_kafka import Consumer, Message
 
     from loopwright.core.storage.exchange import ExchangePlan, Made
 
-_MARK = "loopwright-of"  # the header that says which event an answer answers
 _MOST_FRAME_BYTES = 600_000  # a broker takes 1 MB by default
 _QUEUED_KILOBYTES = 16_384
 _FETCH_WAIT_MS = 20  # brokers answer as soon as there is something; the mock cluster only then
@@ -85,10 +84,6 @@ class KafkaExchange:
         self._held: deque[Message] = deque()
         self._given: dict[int, int] = {}
         self._is_sure = True
-        self._errors: list[Any] = []
-        self._begins: dict[int, int] = {}
-        self._dead_begins = 0
-        self._lock = threading.Lock()
         with self._topics.translated(f"open the consumer '{plan.consumer}'"):
             for name in (self._source, self._target, self._dead, self._frames):
                 self._topics.make(name)
@@ -96,7 +91,7 @@ class KafkaExchange:
             self._partitions, self._targets = counts[self._source], counts[self._target]
             self._consumer = self._opened_consumer()
             self._consumer.list_topics(self._source, timeout=patience_s)  # a client knows no topic it has not asked for
-            self._producer = self._opened_producer()
+            self._sender = self._opened_sender()
             self._places = self._recovered() or self._first_places()
             self._note_ends()
             self._assign()
@@ -132,7 +127,7 @@ class KafkaExchange:
             return
         if not self._is_sure:
             with self._topics.translated("look how the last answers ended"):
-                self._producer = self._opened_producer()
+                self._sender = self._opened_sender()
                 self._places = self._recovered() or self._places
                 self._note_ends()
                 self._is_sure = True
@@ -188,19 +183,8 @@ class KafkaExchange:
         }
         return Consumer({**own, **self._url.client()})
 
-    def _opened_producer(self) -> Producer:
-        from confluent_kafka import Producer  # noqa: PLC0415 - an extra
-
-        own = {
-            "transactional.id": self._name(self._plan.consumer),
-            "acks": "all",
-            "linger.ms": 1,
-            "message.timeout.ms": int(self._patience_s * 1000),
-            "transaction.timeout.ms": int(self._patience_s * 2000),
-        }
-        producer = Producer({**self._url.client(), **own})
-        producer.init_transactions(self._patience_s)  # ends what a predecessor left open, and fences it
-        return producer
+    def _opened_sender(self) -> KafkaSender:
+        return KafkaSender(self._url, self._name(self._plan.consumer), patience_s=self._patience_s)
 
     def _first_places(self) -> dict[int, int]:
         """Return where a consumer without a frame begins: the group's offsets, or as the plan says."""
@@ -223,16 +207,16 @@ class KafkaExchange:
             return None
         journal = msgspec.msgpack.decode(unpacked(newest.value() or b"").journal, type=_Journal)
         seen = {
-            dict(message.headers() or ()).get(_MARK, b"")
+            dict(message.headers() or ()).get(MARK, b"")
             for name, begins in ((self._target, journal.begins), (self._dead, {0: journal.dead_begins}))
             for number, begin in begins.items()
             for message in scanned(self._topics.reader(), name, number, begin, patience_s=self._patience_s)
         }
         missing = [one for one in journal.answers if self._mark(one.partition, one.offset) not in seen]
         if missing:
-            self._producer.begin_transaction()
+            self._sender.begin()
             self._send(missing, {})
-            self._producer.commit_transaction(self._patience_s)
+            self._sender.end()
         return {number: journal.places.get(number, 0) for number in range(self._partitions)}
 
     def _note_ends(self) -> None:
@@ -242,8 +226,8 @@ class KafkaExchange:
             place = TopicPartition(name, number)
             return int(self._topics.reader().get_watermark_offsets(place, timeout=self._patience_s)[1])
 
-        self._begins = {number: end(self._target, number) for number in range(self._targets)}
-        self._dead_begins = end(self._dead, 0)
+        places = [(self._dead, 0), *((self._target, number) for number in range(self._targets))]
+        self._sender.ends.update({place: end(*place) for place in places})
 
     def _assign(self) -> None:
         from confluent_kafka import TopicPartition  # noqa: PLC0415 - an extra
@@ -283,21 +267,20 @@ class KafkaExchange:
             )
             for one, answer in zip(taken, made, strict=True)
         ]
-        journal = msgspec.msgpack.encode(_Journal(places, self._begins, self._dead_begins, answers))
+        ends = self._sender.ends
+        begins = {number: ends[self._target, number] for number in range(self._targets)}
+        journal = msgspec.msgpack.encode(_Journal(places, begins, ends[self._dead, 0], answers))
         frame = packed([one.note for one in made if one.note is not None], journal)
         values = {(one.partition, one.offset): one.value for one in taken}
         try:
             self._is_sure = False
-            self._producer.begin_transaction()
-            self._produce(self._frames, 0, Event(None, frame), b"")
-            self._flush()  # without transactions the frame must be there before the first answer is
+            self._sender.begin()
+            self._sender.produce(self._frames, 0, Event(None, frame))
+            self._sender.flush()  # without transactions the frame must be there before the first answer is
             self._send(answers, values)
-            self._producer.send_offsets_to_transaction(
-                _offsets(self._source, places), self._consumer.consumer_group_metadata(), self._patience_s
-            )
-            self._producer.commit_transaction(self._patience_s)
+            self._sender.commit(_offsets(self._source, places), self._consumer)
         except KafkaException as error:
-            raise self._failed(error) from error
+            raise self._sender.failed(error.args[0]) from error
         self._is_sure = True
         self._places = places
         self._commit(places)
@@ -311,72 +294,19 @@ class KafkaExchange:
                 value = self._value_at(one.partition, one.offset)
             event, mark = Event(one.key, value, one.headers), self._mark(one.partition, one.offset)
             if one.is_dead:
-                self._produce(self._dead, 0, event, mark)
+                self._sender.produce(self._dead, 0, event, mark=mark)
             else:
-                self._produce(self._target, self._target_of(one.partition), event, mark)
-        self._flush()
+                self._sender.produce(self._target, self._target_of(one.partition), event, mark=mark)
+        self._sender.flush()
 
     def _target_of(self, partition: int) -> int:
         if self._targets == 1:
             return 0
         return partition if self._targets == self._partitions else -1  # by key
 
-    def _produce(self, name: str, partition: int, event: Event, mark: bytes) -> None:
-        headers: list[tuple[str, bytes]] = [(key, text.encode()) for key, text in event.headers.items()]
-        if mark:
-            headers.append((_MARK, mark))
-        while True:
-            try:
-                self._producer.produce(
-                    name,
-                    event.value,
-                    event.key,
-                    partition=partition,
-                    headers=headers,  # type: ignore[arg-type]
-                    on_delivery=self._delivered,
-                )
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
-
-    def _delivered(self, error: Any, message: Message) -> None:  # noqa: ANN401 - librdkafka's callback
-        if error is not None:
-            self._errors.append(error)
-            return
-        number, behind = int(message.partition() or 0), int(message.offset() or 0) + 1
-        if message.topic() == self._target:
-            self._begins[number] = max(behind, self._begins.get(number, 0))
-        elif message.topic() == self._dead:
-            self._dead_begins = max(behind, self._dead_begins)
-
-    def _flush(self) -> None:
-        left = self._producer.flush(self._patience_s)
-        errors, self._errors = self._errors, []
-        if errors or left:
-            reason = errors[0].str() if errors else f"{left} answers were not taken in {self._patience_s:.0f} s"
-            raise StoreError(
-                f"Kafka did not take what '{self._plan.consumer}' wrote: {reason}.",
-                hint="Check that the brokers are up; it is written once they are.",
-            )
-
     def _commit(self, places: Mapping[int, int]) -> None:
         """Tell the group's offsets to those who watch its lag; the frames say where it goes on."""
         self._consumer.commit(offsets=_offsets(self._source, places), asynchronous=True)
-
-    def _failed(self, error: Any) -> StoreError | ExchangeTakenError:  # noqa: ANN401 - librdkafka's exception
-        from confluent_kafka import KafkaError  # noqa: PLC0415 - an extra
-
-        cause = error.args[0]
-        if cause.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):  # noqa: SLF001
-            return ExchangeTakenError(
-                f"Another process answers as '{self._plan.consumer}' since: {cause.str()}.",
-                hint="Run one stream of a model at a time; this one has written nothing.",
-            )
-        return StoreError(
-            f"Could not write to Kafka at {self._url.servers}: {cause.str()}.",
-            hint="Check that the brokers are up and that [stream] url says how to reach them.",
-        )
 
     def _value_at(self, partition: int, offset: int) -> bytes:
         for message in scanned(
@@ -398,7 +328,7 @@ def _taken(message: Message) -> Taken:
         int(message.offset() or 0),
         None if key is None else _text(key),
         value if isinstance(value, bytes) else b"",
-        {name: _text(text) for name, text in given if name != _MARK},
+        {name: _text(text) for name, text in given if name != MARK},
         message.timestamp()[1] * 1000,
     )
 

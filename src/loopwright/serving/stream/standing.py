@@ -111,14 +111,14 @@ def forget_state(local: Path, model: str) -> None:
 
 def standing_of(log: EventLog, local: Path, model: str, deployed: StreamDeployment, consumer: str) -> StreamStanding:
     """Read how a stream stands; changes nothing."""
-    state = read_state(local, model)
+    state, lag = read_state(local, model), _lag(log, deployed.topic, consumer)
     replayed = max(log.committed(deployed.dead_letter, replayer_of(model)), log.start(deployed.dead_letter))
     return StreamStanding(
         model,
         deployed.topic,
         deployed.to,
         deployed.dead_letter,
-        lag=_lag(log, deployed.topic, consumer) if state is None else state.lag,
+        lag=lag if lag is not None or state is None else state.lag,
         dead_letters=max(0, log.end(deployed.dead_letter) - replayed),
         state=state,
     )
