@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from loopwright.core.errors import SettingsError
-from loopwright.serving.workers.birth import ONE_THREAD_EACH
+from loopwright.core.openmp import environment_of_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,8 +126,7 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", _MODULES[kind], str(self.project), str(os.getpid())]
         command += [model] if model else []
         command += [str(self.tick_s)] if role == "controller" else []
-        bounded = ONE_THREAD_EACH if role == "server" else {}  # has an effect only before NumPy is loaded
-        environment = {**bounded, **os.environ}
+        environment = environment_of_one_thread() if role == "server" else None
         process = subprocess.Popen(command, cwd=self.project, env=environment)  # noqa: S603 - our own module
         self._children[role] = _Child(role, process, self.clock.monotonic(), failures)
         self.on_event(f"{role} started (process {process.pid})")

@@ -5,7 +5,7 @@ forked, with whatever locks those held. So the supervisor imports what its worke
 pool of SQLAlchemy, DuckDB, the runtime of obstore, Arrow's thread pools, ONNX Runtime (it begins a thread at its
 import), gRPC and the event loop come into being in the worker. Two kinds of threads are there after the imports, and
 both know forks: OpenBLAS joins its pool before a fork and makes it anew after it (``pthread_atfork``), and is held to
-one thread besides (`ONE_THREAD_EACH`), so that there is no pool; the allocator that Arrow brings (jemalloc) stops its
+one thread besides (`loopwright.core.openmp`), so that there is no pool; the allocator that Arrow brings (jemalloc) stops its
 background thread across a fork the same way. That the supervisor has one Python thread is checked at each fork.
 """
 
@@ -23,8 +23,6 @@ from loopwright.core.errors import FailedError, LoopwrightError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-ONE_THREAD_EACH = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Environment of a server's process, where the user says nothing else: its processes give the parallelism."""
 _FAILED, _NO = 1, 100
 
 
