@@ -78,13 +78,25 @@ class NativeModel:
         if known.keys() != named.keys():
             raise DeclarationError(f"the outputs are {', '.join(named)}, and were {', '.join(known)}")
         for name, one in known.items():
-            values = named[name].astype(one.dtype) if one.dtype != "str" else named[name]
+            values = named[name]
             if values.shape[1:] != one.shape:
                 raise DeclarationError(f"the output '{name}' has the shape {values.shape[1:]}, and had {one.shape}")
-            named[name] = values
+            named[name] = values if one.dtype == "str" else _as_before(name, values, np.dtype(one.dtype))
         return Outputs.of_named({name: named[name] for name in known})
 
     @property
     def output(self) -> OutputSpec | None:
         """Say what the model answers; None before its first call."""
         return self._output
+
+
+def _as_before(name: str, values: NDArray[np.generic], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Return an output in the type that it had at registration, if that holds its values."""
+    if values.dtype == dtype:
+        return values
+    if not np.can_cast(values.dtype, dtype, "same_kind"):
+        raise DeclarationError(f"the output '{name}' is {values.dtype}, and was {dtype}")
+    cast_values = values.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(cast_values, values):
+        raise DeclarationError(f"the output '{name}' has a number that {dtype} cannot hold")
+    return cast_values
