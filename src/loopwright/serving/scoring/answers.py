@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from loopwright.evaluation.outputs import Outputs
     from loopwright.features.assembly import Assembled
-    from loopwright.serving.scoring.job import ScoreJob, ScorePart
+    from loopwright.serving.scoring.job import ScoreJob
     from loopwright.serving.scoring.row_columns import Fault
 
 ROUTE = "batch"
@@ -156,7 +156,7 @@ def log_table(
 
 def reject_table(
     job: ScoreJob,
-    part: ScorePart,
+    source: str,
     batch: pa.RecordBatch,
     first_row: int,
     faults: dict[int, Fault],
@@ -166,7 +166,7 @@ def reject_table(
 
     Args:
         job: The job.
-        part: The part.
+        source: What people know the rows by.
         batch: All rows of the batch.
         first_row: The number in the job of the batch's first row.
         faults: Which of them, by place.
@@ -175,7 +175,7 @@ def reject_table(
     places = sorted(faults)
     bad = batch.take(pa.array(places))
     names = set(batch.schema.names)
-    sources = bad.column("_source").cast(pa.string()) if "_source" in names else pa.repeat(part.source, len(places))
+    sources = bad.column("_source").cast(pa.string()) if "_source" in names else pa.repeat(source, len(places))
     numbers = [first_row + place for place in places]
     of_source = bad.column("_source_row").cast(pa.int64()) if "_source_row" in names else pa.array(numbers)
     columns = [

@@ -111,28 +111,55 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class ScorePart:
-    """Rows that are scored and committed together.
+class RowSlice:
+    """Rows of one Parquet file.
 
     Attributes:
-        number: Its place in the job, from 0.
-        path: The Parquet file.
+        path: The file.
         source: What people know the file as.
         groups: Its row groups ``[first, last)``.
         skip: Rows of these that belong to an earlier part.
         rows: How many rows it has.
-        first_row: The number of its first row in the job.
         stamp: The file's size and time when it was planned: a file that changes meanwhile would give other rows.
     """
 
-    number: int
     path: str
     source: str
     groups: tuple[int, int]
     skip: int
     rows: int
+    stamp: tuple[int, int]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RowSlice:
+        """Read a slice as JSON has it."""
+        return cls(**{**value, "groups": tuple(value["groups"]), "stamp": tuple(value["stamp"])})
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """Rows that are scored and committed together.
+
+    Attributes:
+        number: Its place in the job, from 0.
+        slices: Where its rows lie, in their order.
+        first_row: The number of its first row in the job.
+    """
+
+    number: int
+    slices: tuple[RowSlice, ...]
     first_row: int
-    stamp: tuple[int, int] = (0, 0)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return sum(one.rows for one in self.slices)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ScorePart:
+        """Read a part as JSON has it."""
+        slices = tuple(RowSlice.from_json(one) for one in value["slices"])
+        return cls(value["number"], slices, value["first_row"])
 
 
 @dataclass(frozen=True)

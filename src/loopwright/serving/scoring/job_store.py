@@ -148,7 +148,7 @@ class JobStore:
         query = sa.select(c.part).where(c.job_id == job.id, c.scored.is_not(None) if done else c.scored.is_(None))
         with self._stores.facts.read() as connection:
             found = connection.execute(query.order_by(c.number)).scalars().all()
-        return [ScorePart(**{**one, "groups": tuple(one["groups"]), "stamp": tuple(one["stamp"])}) for one in found]
+        return [ScorePart.from_json(one) for one in found]
 
     def counts(self, job: ScoreJob) -> dict[int, PartCounts]:
         """Return what became of the rows of each part that is committed."""

@@ -26,7 +26,7 @@ from loopwright.serving.predictor import Predictor
 from loopwright.serving.scoring.answers import answer_table, log_table, reject_table
 from loopwright.serving.scoring.destination import destination_from
 from loopwright.serving.scoring.job import Layout, PartCounts, ScoreJob, ScorePart
-from loopwright.serving.scoring.partition import read_part
+from loopwright.serving.scoring.partition import read_slice
 from loopwright.serving.scoring.row_columns import Fault, find_faults, kept
 from loopwright.serving.scoring.writing import part_transaction, writer_of
 
@@ -137,13 +137,10 @@ class PartScoring:
         found = _Collected()
         columns = [*self._layout.read, "_source", "_source_row", DEFECT]
         first_row = part.first_row
-        for batch in read_part(part, columns, batch_rows=self._batch_rows):
-            self._batch(part, batch, first_row, found)
-            first_row += batch.num_rows
-        if first_row != part.first_row + part.rows:
-            raise FailedError(
-                f"{part.source} has other rows than when the job was planned.", hint="Score it anew: --again."
-            )
+        for one in part.slices:
+            for batch in read_slice(one, columns, batch_rows=self._batch_rows):
+                self._batch(one.source, batch, first_row, found)
+                first_row += batch.num_rows
         self._on_stage("computed")
         rejected = sum(one.num_rows for one in found.rejects)
         if rejected:
@@ -156,11 +153,11 @@ class PartScoring:
             self._on_stage("logged")
         scored = sum(one.num_rows for one in found.answers)
         if scored:
-            self._writer.answers(self._job, part, pa.concat_tables(found.answers))
+            self._writer.answers(self._job, part, pa.concat_tables(found.answers, promote_options="permissive"))
             self._on_stage("committed")
         return PartCounts(scored, rejected)
 
-    def _batch(self, part: ScorePart, batch: pa.RecordBatch, first_row: int, found: _Collected) -> None:
+    def _batch(self, source: str, batch: pa.RecordBatch, first_row: int, found: _Collected) -> None:
         columns, faults = find_faults(self._fetched(batch), self._predictor.inputs)
         if DEFECT in batch.schema.names:
             for row, said in enumerate(batch.column(DEFECT).to_pylist()):
@@ -182,7 +179,7 @@ class PartScoring:
                     faults[int(places[0])] = Fault(getattr(error, "field", None), error.message)
                     self._count_poison(error, found)
         if faults:
-            found.rejects.append(reject_table(self._job, part, batch, first_row, faults, self._layout.key))
+            found.rejects.append(reject_table(self._job, source, batch, first_row, faults, self._layout.key))
 
     def _scored(
         self,

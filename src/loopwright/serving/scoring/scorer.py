@@ -200,7 +200,7 @@ class Scorer:
             last = part.first_row + part.rows - 1
             raise FailedError(
                 f"{len(failures)} of {job.parts} parts of score job {job.id} failed; the first one, rows "
-                f"{part.first_row} to {last} of {part.source}: {failure.message}",
+                f"{part.first_row} to {last}: {failure.message}",
                 hint=failure.hint or "What was scored is kept; the same command goes on with the rest.",
             )
         writer = writer_of(request.destination, self._stores.tables)
