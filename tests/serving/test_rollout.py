@@ -63,7 +63,7 @@ def serve(stores):
                         PredictionRecord(
                             prediction,
                             prediction,
-                            0,
+                            int(stores.clock.now().timestamp() * 1e6),
                             "m",
                             2 if is_challenger else 1,
                             route,

@@ -95,14 +95,14 @@ class PredictionTable:
     """
 
     def __init__(self, stores: Stores, model: str) -> None:
-        self._stores = stores
+        self.stores = stores
         self.model = model
         self.table = predictions_table(model)
         self._folder = segments_folder(stores.local, model)
 
     def compact(self) -> CompactionReport:
         """Move every whole frame that is not in the lake yet."""
-        if not self._folder.is_dir() and not has_records(self._stores, self.model):
+        if not self._folder.is_dir() and not has_records(self.stores, self.model):
             return CompactionReport(0, 0)
         self._folder.mkdir(parents=True, exist_ok=True)
         rows = deleted = 0
@@ -113,14 +113,14 @@ class PredictionTable:
                 if finished:
                     self._put_away(path)
                     deleted += 1
-            rows += move_to_lake(self._stores, self.model, self.table)
+            rows += move_to_lake(self.stores, self.model, self.table)
         if rows:
             self._merge_files()
         return CompactionReport(rows, deleted)
 
     def _merge_files(self) -> None:
         """Keep reads quick: small files become larger ones with their neighbours, so that rows stay in order."""
-        tables = self._stores.tables
+        tables = self.stores.tables
         if tables.location.folder is not None:
             tables.tidy(self.table)
         elif tables.version(self.table) % _COMMITS_PER_COMPACTION == _COMMITS_PER_COMPACTION - 1:
@@ -128,7 +128,7 @@ class PredictionTable:
 
     def _consume(self, path: Path) -> int:
         """Commit what is new in a segment, in commits of a bounded size, and return the rows."""
-        tables = self._stores.tables
+        tables = self.stores.tables
         done = (tables.transaction(self.table, path.name) or 0) if tables.exists(self.table) else 0
         total = 0
         pending = PendingRows()
@@ -141,7 +141,7 @@ class PredictionTable:
 
     def _put_away(self, path: Path) -> None:
         """Delete a segment that is wholly in the lake; one with bytes after its last whole frame is kept aside."""
-        done = self._stores.tables.transaction(self.table, path.name) if self._stores.tables.exists(self.table) else 0
+        done = self.stores.tables.transaction(self.table, path.name) if self.stores.tables.exists(self.table) else 0
         if path.stat().st_size > (done or 0):
             path.rename(path.with_suffix(_TORN_SUFFIX))
         else:
@@ -149,24 +149,24 @@ class PredictionTable:
 
     def _commit(self, path: Path, rows: pa.Table, end: int) -> int:
         if rows.num_rows:
-            self._stores.tables.append(self.table, rows, transaction=(path.name, end))
+            self.stores.tables.append(self.table, rows, transaction=(path.name, end))
         return int(rows.num_rows)
 
     def exists(self) -> bool:
         """Return whether any prediction has reached the lake."""
-        return self._stores.tables.exists(self.table)
+        return self.stores.tables.exists(self.table)
 
     def read(self, *, where: str | None = None, columns: list[str] | None = None) -> pa.Table:
         """Compact, then return predictions (`PREDICTION_SCHEMA`), those that ``where`` (SQL over the columns) keeps."""
         self.compact()
-        if not self._stores.tables.exists(self.table):
+        if not self.stores.tables.exists(self.table):
             empty = PREDICTION_SCHEMA.empty_table()
             return empty if columns is None else empty.select(columns)
-        return self._stores.tables.read(self.table, columns=columns, where=where)
+        return self.stores.tables.read(self.table, columns=columns, where=where)
 
     def scan_sql(self) -> str:
         """Return a DuckDB SELECT over what is in the lake now; call ``compact`` first for what was just served."""
-        return self._stores.tables.scan_sql(self.table)
+        return self.stores.tables.scan_sql(self.table)
 
     def erase(self, condition: str, scratch: Path, before: Callable[[set[str]], None]) -> int:
         """Take predictions out of every version for good and return how many rows went; done again, it is completed.
@@ -181,8 +181,8 @@ class PredictionTable:
             return 0
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / ".compaction.lock").hold(), connect() as con:
-            before(values_where(con, self._stores.tables, self.table, condition, "prediction_id", scratch))
-            return purge_rows(con, self._stores.tables, self.table, condition, scratch)
+            before(values_where(con, self.stores.tables, self.table, condition, "prediction_id", scratch))
+            return purge_rows(con, self.stores.tables, self.table, condition, scratch)
 
     def open_segments(self) -> list[str]:
         """Return the names of the log segments that a server still writes to; what they hold is in the lake as well."""
