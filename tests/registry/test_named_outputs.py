@@ -77,7 +77,7 @@ def test_a_version_answers_as_it_did_when_it_was_registered():
     for whole, said in (
         (NAMED["half"], "'whole' has the shape"),
         (NAMED["whole"] / 2, "'whole' is float64, and was int32"),
-        (NAMED["whole"] + 2**40, "a number that int32 cannot hold"),
+        (NAMED["whole"] + np.int64(2**40), "a number that int32 cannot hold"),
     ):
         estimator.answers = NAMED | {"whole": whole}
         with pytest.raises(DeclarationError, match=said):
