@@ -166,6 +166,7 @@ import os, signal
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from loopwright.core.settings import Settings
 from loopwright.core.storage.hash_runs import HashRuns
 from loopwright.core.storage.stores import open_stores
 from loopwright.serving import step_counts
