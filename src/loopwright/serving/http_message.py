@@ -79,7 +79,9 @@ class HttpResponse:
             last: Say that the connection closes after it.
             head_only: Leave out the body, as HEAD wants it.
         """
-        lines = b"".join([b"\r\n%b: %b" % (name, value.translate(None, _CONTROLS)) for name, value in self.headers])
+        lines = b""
+        for name, value in self.headers:
+            lines += b"\r\n%b: %b" % (name, value.translate(None, _CONTROLS))
         return b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d%b%b\r\n\r\n%b" % (
             _STATUS_LINES[self.status],
             self.content_type,
@@ -128,7 +130,12 @@ def kind_of(error: RequestError) -> str:
     >>> kind_of(InvalidRequestError("Row 0: the field 'age' is missing.", field="age", row=0))
     'The request does not fit what is served here.'
     """
-    return _KINDS.get(error.status, "The request failed.")
+    return kind_of_status(error.status)
+
+
+def kind_of_status(status: int) -> str:
+    """Return what an HTTP status means here, in one sentence."""
+    return _KINDS.get(status, "The request failed.")
 
 
 _KINDS = {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import structlog
 
 from loopwright.core.errors import ModelFailedError, NotFoundRequestError, RequestError
+from loopwright.serving.docs_door import DocsDoor
 from loopwright.serving.door_answer import Answer, only, posted
 from loopwright.serving.http_message import HttpRequest, HttpResponse, error_response, json_response
 from loopwright.serving.http_options import HttpOptions
@@ -44,7 +45,7 @@ Route: TypeAlias = Callable[[HttpRequest, str, str | None], Answer]
 _log = structlog.get_logger(__name__)
 _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _HEALTH = ("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready", "/ping", "/health")
-_OPEN_PATHS = frozenset(_HEALTH)
+_OPEN_PATHS = frozenset({*_HEALTH, "/docs"})  # the page has its own way to ask for a token
 _PROTOCOLS = {"predict": "rows", "v2": "oip-json", "v1": "tf-serving", "invocations": "mlflow"}
 _NAMES_MODEL = ("predict", "invocations")
 _JSON_ACCEPTED = ("*/*", JSON)
@@ -94,6 +95,7 @@ class RestDoor:
         self._open_inference = OpenInferenceDoor(endpoints, state=state, clock=clock, version=version)
         self._mlflow = MlflowDoor(self._calls, state=state, version=version)
         self._tf_serving = TfServingDoor(self._calls)
+        self._docs = DocsDoor(endpoints, datasets=datasets, version=version, guard=guard)
         self._routes = self._table()
 
     def respond(self, request: HttpRequest) -> Answer:
@@ -157,6 +159,7 @@ class RestDoor:
             "ping": _page(self._mlflow.ping),
             "health": _page(self._mlflow.ping),
             "version": _page(self._mlflow.version),
+            **({"docs": self._docs.page, "openapi.json": self._docs.describe} if self._options.docs else {}),
             "": _page(lambda: json_response({"models": sorted(self._endpoints), "version": self._version})),
         }
 
