@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from scipy import special
 
+from loopwright.core.statistics import special
 from loopwright.core.statistics.anytime import Interval
 from loopwright.core.statistics.binomial import wilson
 from loopwright.core.statistics.bootstrap import interval_from
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _TAILS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35)
 LEVELS: tuple[float, ...] = (*_TAILS, 0.5, *(1.0 - tail for tail in reversed(_TAILS)))
-_Z = tuple(float(z) for z in special.ndtri(LEVELS))
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Estimate:
         return Interval(self._bound(tail), self._bound(1.0 - tail))
 
     def _bound(self, level: float) -> float:
-        return float(np.interp(float(special.ndtri(level)), _Z, self.quantiles))
+        return float(np.interp(float(special.ndtri(level)), special.ndtri(LEVELS), self.quantiles))
 
     def to_json(self) -> dict[str, object]:
         """Write the estimate as plain JSON values; an undefined number is null."""
@@ -84,7 +83,9 @@ class Estimate:
 
 def normal_estimate(value: float, standard_error: float, *, rows: int, method: str) -> Estimate:
     """Make an estimate whose error is normal."""
-    return Estimate(value, standard_error, rows, method, tuple(value + z * standard_error for z in _Z))
+    return Estimate(
+        value, standard_error, rows, method, tuple(value + z * standard_error for z in special.ndtri(LEVELS).tolist())
+    )
 
 
 def drawn_estimate(value: float, draws: NDArray[np.float64], *, rows: int, acceleration: float = 0.0) -> Estimate:

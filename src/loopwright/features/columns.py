@@ -8,20 +8,21 @@ one function, ``model_input``, so that a model gets the same thing on both sides
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from loopwright.features.field import Field
 
 Array = npt.NDArray[np.generic]
 Columns = Mapping[str, Array]
-ModelInput = pd.DataFrame | Array
+ModelInput: TypeAlias = "pd.DataFrame | Array"
 
 FULL_VECTOR_WIDTH = 64  # a served vector up to this length is kept whole in the prediction log
 
@@ -88,6 +89,8 @@ def model_input(columns: Columns, fields: Sequence[Field]) -> ModelInput:
     """
     if len(fields) == 1 and fields[0].is_vector:
         return columns[fields[0].name]
+    import pandas as pd  # noqa: PLC0415 - a server whose models take plain columns never needs it
+
     if all(field.dtype == "float64" for field in fields):
         matrix = np.empty((len(columns[fields[0].name]), len(fields)), dtype=np.float64)
         for position, field in enumerate(fields):
@@ -172,5 +175,7 @@ _DTYPES: dict[tuple[str, ...], pd.CategoricalDtype] = {}
 def _category_dtype(field: Field) -> pd.CategoricalDtype:
     dtype = _DTYPES.get(field.categories)
     if dtype is None:
+        import pandas as pd  # noqa: PLC0415 - as in model_input
+
         dtype = _DTYPES[field.categories] = pd.CategoricalDtype(pd.Index(list(field.categories), dtype="str"))
     return dtype

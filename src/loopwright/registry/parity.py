@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +80,8 @@ def recombined(rows: ModelInput, *, count: int = RECOMBINED, seed: int = 0) -> M
     if isinstance(rows, np.ndarray):
         picks = random.integers(0, len(rows), size=(count, *rows.shape[1:]))
         return np.take_along_axis(rows, picks, axis=0)
+    import pandas as pd  # noqa: PLC0415 - a server that loads a compiled model never needs it
+
     columns = [
         rows.iloc[:, [position]].take(random.integers(0, len(rows), size=count)) for position in range(rows.shape[1])
     ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import special
-
+from loopwright.core.statistics import special
 from loopwright.core.statistics.anytime import Interval
 
 

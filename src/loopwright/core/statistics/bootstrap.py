@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-from scipy import special
 
+from loopwright.core.statistics import special
 from loopwright.core.statistics.anytime import Interval
 
 if TYPE_CHECKING:

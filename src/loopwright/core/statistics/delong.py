@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
+from loopwright.core.statistics import special
 from loopwright.core.statistics.anytime import Interval
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+
+from loopwright.core.statistics import special
 
 if TYPE_CHECKING:
     from collections.abc import Callable

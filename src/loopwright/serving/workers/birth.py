@@ -5,8 +5,9 @@ forked, with whatever locks those held. So the supervisor imports what its worke
 pool of SQLAlchemy, DuckDB, the runtime of obstore, Arrow's thread pools, ONNX Runtime (it begins a thread at its
 import), gRPC and the event loop come into being in the worker. Two kinds of threads are there after the imports, and
 both know forks: OpenBLAS joins its pool before a fork and makes it anew after it (``pthread_atfork``), and is held to
-one thread besides (`loopwright.core.openmp`), so that there is no pool; the allocator that Arrow brings (jemalloc) stops its
-background thread across a fork the same way. That the supervisor has one Python thread is checked at each fork.
+one thread besides (`loopwright.core.openmp`), so that there is no pool; the allocator that Arrow brings (jemalloc)
+stops its background thread across a fork the same way. That the supervisor has one Python thread is checked at each
+fork.
 """
 
 from __future__ import annotations
