@@ -16,7 +16,6 @@ from loopwright.core.errors import FailedError, ModelFailedError, RequestError
 from loopwright.core.storage.stores import open_stores
 from loopwright.data.ingest.text import read_texts
 from loopwright.data.sources.unit import DEFECT
-from loopwright.features.build import stored_payloads
 from loopwright.features.online_stores import open_online_store
 from loopwright.features.request import RequestField
 from loopwright.features.row_batch import RowBatch
@@ -237,7 +236,9 @@ class PartScoring:
             if one.type == "text":
                 fetched = read_texts(self._stores.payloads, column).combine_chunks()
             else:
-                fetched = pa.array(stored_payloads(self._stores, column), pa.large_binary())
+                refs = column.to_pylist()
+                found = iter(self._stores.payloads.get_many([ref for ref in refs if ref is not None]))
+                fetched = pa.array([None if ref is None else next(found) for ref in refs], pa.large_binary())
             batch = batch.set_column(place, one.name, fetched)
         return batch
 
