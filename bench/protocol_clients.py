@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415, N803, N806, D102, FBT003, PT017, PT018, TRY300 - a role imports what it needs; X is a usual name;
+# ruff: noqa: PLC0415, N803, D102, FBT003, PT017, PT018, TRY300 - a role imports what it needs; X is a usual name;
 # a check is a plain function whose assertions are read by people
 """Clients of the Open Inference Protocol that others wrote, against our server: what passes.
 
@@ -56,72 +56,36 @@ class Echo:
 def prepare(folder: Path) -> None:
     """Register and promote the models."""
     import numpy as np
-    import pyarrow as pa
+    import pandas as pd
     from sklearn.linear_model import LinearRegression, LogisticRegression
 
-    from loopwright.core.ref import Ref
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
-    from loopwright.features.assembly import FeatureAssembly, assembly_to_bytes
-    from loopwright.features.columns import model_input, to_arrow
-    from loopwright.features.field import Field
-    from loopwright.features.request import RequestField
     from loopwright.registry.alias import Aliases, Override
-    from loopwright.registry.candidate import Candidate
+    from loopwright.registry.given import given_candidate
     from loopwright.registry.registry import Registry
-    from loopwright.training.estimators.choice import save_model
 
-    stores = open_stores(Settings.load(folder, environ={}))
     random = np.random.default_rng(0)
-
-    def add(name, model, inputs, fields, columns):
+    columns = {name: random.normal(size=50) for name in ("a", "b", "c")}
+    frame = pd.DataFrame(columns)
+    integers = Echo({f"OUT_{one}": one.lower() for one in INTEGERS})
+    floats = Echo({f"OUT_{one}": f"float{one[2:]}" for one in FLOATS})
+    pair = {name: random.integers(-100, 100, (20, 16)).astype(np.int32) for name in ("INPUT0", "INPUT1")}
+    models = {
+        "simple": (AddSub(), pair),
+        "integers": (integers, {"X": random.integers(0, 9, (9, 4))}),
+        "floats": (floats, {"X": random.normal(size=(9, 4))}),
+        "flags": (Echo({"OUT_BOOL": "bool"}), {"X": random.integers(0, 2, (9, 4)).astype(bool)}),
+        "texts": (Echo({"OUT": "str"}), {"X": np.array(["a", "bé", "c"], dtype=object)}),
+        "eta": (LinearRegression().fit(frame, frame["a"] * 2 + frame["b"]), columns),
+        "late": (LogisticRegression().fit(frame, np.where(frame["a"] > 0, "late", "early")), columns),
+    }
+    stores = open_stores(Settings.load(folder, environ={}))
+    for name, (model, rows) in models.items():
         run = folder / f"run-{name}"
         run.mkdir()
-        rows = pa.table({field.name: to_arrow(columns[field.name], field) for field in fields})
-        candidate = Candidate(
-            model=name,
-            run_id=f"run-{name}",
-            model_file=save_model(model, run, trust=True),
-            model_path=run,
-            fields=fields,
-            assembly=assembly_to_bytes(FeatureAssembly(inputs, fields)),
-            training_set=Ref("training_set", "clients"),
-            training_rows=rows,
-        )
-        Registry(stores).register(candidate)
+        Registry(stores).register(given_candidate(name, model, rows, run, trust=True))
         Aliases(stores).move(name, "champion", 1, expected=None, by="bench", override=Override("bench", "a check"))
-
-    pair = ("INPUT0", "INPUT1")
-    add(
-        "simple",
-        AddSub(),
-        tuple(RequestField(name, "int", shape=(16,)) for name in pair),
-        tuple(Field(name, "int32", shape=(16,), nullable=False) for name in pair),
-        {name: random.integers(-100, 100, (20, 16)).astype(np.int32) for name in pair},
-    )
-    for name, type_, dtype, outputs, values in (
-        ("integers", "int", "int64", {f"OUT_{one}": one.lower() for one in INTEGERS}, random.integers(0, 9, (9, 4))),
-        (
-            "floats",
-            "float",
-            "float64",
-            {f"OUT_{one}": f"float{one[2:]}" for one in FLOATS},
-            random.normal(size=(9, 4)),
-        ),
-        ("flags", "bool", "bool", {"OUT_BOOL": "bool"}, random.integers(0, 2, (9, 4)).astype(bool)),
-    ):
-        field = Field("X", dtype, shape=(4,), nullable=False)
-        add(name, Echo(outputs), (RequestField("X", type_, shape=(4,)),), (field,), {"X": values})
-    texts = np.array(["a", "bé", "c"], dtype=object)
-    add("texts", Echo({"OUT": "str"}), (RequestField("X", "text"),), (Field("X", "string"),), {"X": texts})
-    names = ("a", "b", "c")
-    fields = tuple(Field(name, "float64") for name in names)
-    columns = {name: random.normal(size=50) for name in names}
-    inputs = tuple(RequestField(name, "float") for name in names)
-    X = model_input(columns, fields)
-    add("eta", LinearRegression().fit(X, X["a"] * 2 + X["b"]), inputs, fields, columns)
-    kind = np.where(X["a"] > 0, "late", "early")
-    add("late", LogisticRegression().fit(X, kind), inputs, fields, columns)
     stores.close()
 
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,14 +17,9 @@ from hypothesis import strategies as st
 from loopwright.core.clock import ManualClock
 from loopwright.core.errors import ModelFailedError, RequestError
 from loopwright.core.ids import Ids, seeded_entropy
-from loopwright.core.ref import Ref
 from loopwright.core.settings import Settings
 from loopwright.core.storage.stores import open_stores
-from loopwright.features.assembly import FeatureAssembly, assembly_to_bytes
-from loopwright.features.columns import to_arrow
-from loopwright.features.field import Field
-from loopwright.features.request import RequestField
-from loopwright.registry.candidate import Candidate
+from loopwright.registry.given import given_candidate
 from loopwright.registry.registry import Registry
 from loopwright.serving.endpoint import Endpoint
 from loopwright.serving.http_message import HttpRequest, HttpResponse, error_response
@@ -37,7 +31,6 @@ from loopwright.serving.prediction_log import PredictionLog
 from loopwright.serving.router import Routing
 from loopwright.serving.shadow import ShadowRunner
 from loopwright.serving.slot import Active
-from loopwright.training.estimators.choice import save_model
 
 
 class AddSub:
@@ -75,58 +68,27 @@ class Failed:
         return error_response(error if isinstance(error, RequestError) else ModelFailedError(repr(error)))
 
 
-def candidate(folder, name, model, inputs, fields, columns) -> Candidate:
-    run = folder / name
-    run.mkdir()
-    return Candidate(
-        model=name,
-        run_id=name,
-        model_file=save_model(model, run, trust=True),
-        model_path=run,
-        fields=fields,
-        assembly=assembly_to_bytes(FeatureAssembly(inputs, fields, known=frozenset({"color"}))),
-        training_set=Ref("training_set", "x"),
-        training_rows=pa.table({field.name: to_arrow(columns[field.name], field) for field in fields}),
-    )
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("door")
     clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
     stores = open_stores(Settings.load(folder, environ={}))
-    pair = ("INPUT0", "INPUT1")
-    abc = ("a", "b", "c")
     some = np.arange(6, dtype=np.float64)
+    pair = np.arange(12, dtype=np.int32).reshape(6, 2)
     models = {
-        "simple": (
-            AddSub(),
-            tuple(RequestField(name, "int", shape=(2,)) for name in pair),
-            tuple(Field(name, "int32", shape=(2,), nullable=False) for name in pair),
-            {name: np.arange(12, dtype=np.int32).reshape(6, 2) for name in pair},
-        ),
-        "mixed": (Mixed(), (RequestField("x", "float"),), (Field("x", "float64"),), {"x": some}),
-        "total": (
-            Total(),
-            tuple(RequestField(name, "float", required=name != "c") for name in abc),
-            tuple(Field(name, "float64") for name in abc),
-            dict.fromkeys(abc, some),
-        ),
-        "length": (
-            Length(),
-            (RequestField("note", "text"),),
-            (Field("note", "string"),),
-            {"note": np.array(["a", "bb"] * 3, dtype=object)},
-        ),
+        "simple": (AddSub(), {"INPUT0": pair, "INPUT1": pair}),
+        "mixed": (Mixed(), {"x": some}),
+        "total": (Total(), {"a": some, "b": some, "c": [*some[1:], np.nan]}),
+        "length": (Length(), {"note": ["a", "bb"]}),
     }
     metrics = ServingMetrics()
     executor = ThreadPoolExecutor(1)
     ids = Ids(clock, seeded_entropy(0))
     endpoints, logs, shadow = {}, {}, ShadowRunner(capacity=1, on_drop=int)
     registry = Registry(stores)
-    for name, (model, inputs, fields, columns) in models.items():
-        version = registry.register(candidate(folder, name, model, inputs, fields, columns))
-        loaded = registry.load(version)
+    for name, (model, rows) in models.items():
+        (folder / name).mkdir()
+        loaded = registry.load(registry.register(given_candidate(name, model, rows, folder / name, trust=True)))
         logs[name] = PredictionLog(folder / "log", name, clock=clock, ids=ids)
         endpoint = Endpoint(
             name, log=logs[name], metrics=metrics, executor=executor, shadow=shadow, clock=clock, ids=ids

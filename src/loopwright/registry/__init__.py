@@ -9,6 +9,7 @@ from __future__ import annotations
 from loopwright.registry.alias import CHALLENGER, CHAMPION, Aliases, Override
 from loopwright.registry.candidate import Candidate
 from loopwright.registry.compiled import CompiledForm
+from loopwright.registry.given import given_candidate
 from loopwright.registry.golden import Golden
 from loopwright.registry.package import LoadedModel
 from loopwright.registry.registry import Registry
@@ -30,4 +31,5 @@ __all__ = [
     "Override",
     "Registry",
     "Signature",
+    "given_candidate",
 ]
