@@ -1,9 +1,13 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from loopwright.core.storage.duck import borrowed
 from loopwright.core.storage.events import Event
 from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
@@ -11,7 +15,7 @@ from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push
 from loopwright.features.label import label
 from loopwright.monitoring.coverage import label_coverage
-from loopwright.monitoring.outcomes import OutcomeCollector, outcomes_table, outcomes_topic, record_outcome
+from loopwright.monitoring.outcomes import OutcomeCollector, outcomes_table, outcomes_topic, record_outcome, revised
 from loopwright.serving.compactor import predictions_table
 
 MODEL = "digits"
@@ -130,3 +134,50 @@ def test_coverage_says_how_much_should_be_there_and_is(stores, served, watched, 
     first, second = label_coverage(stores, MODEL, declared)
     assert (first.predictions, first.share, first.mature_share) == (4, 0.5, 0.5)
     assert (second.predictions, second.share, second.mature_share) == (4, 0.25, None)
+
+
+moments = st.none() | st.integers(0, 3).map(lambda day: datetime(2026, 1, 1 + day, tzinfo=UTC))
+paired = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(1, 2), st.sampled_from(["x", "y", "z"]), moments, st.integers(0, 9)),
+    max_size=12,
+    unique_by=lambda one: one[4],
+)
+known_before = st.dictionaries(
+    st.tuples(st.sampled_from("ab"), st.integers(1, 2)), st.tuples(st.integers(0, 4), st.sampled_from(["x", "y"]))
+)
+
+
+@settings(max_examples=60)
+@given(paired, known_before)
+def test_revisions_are_numbered_as_one_by_one(pairs, known):
+    """The query against the same rule applied to one label after the other."""
+    planned_at = datetime(2026, 2, 1, tzinfo=UTC)
+    columns = ("prediction_id", "version", "label", "arrived_at", "position")
+    rows = [dict(zip(columns, one, strict=True)) for one in pairs]
+    fixed = {"route": "champion", "predicted_at": planned_at, "output_number": 1.0, "output_text": None, "place": 0}
+    fixed["source"] = "event"
+    late = datetime(2027, 1, 1, tzinfo=UTC)
+    last, expected = dict(known), []
+    for row in sorted(rows, key=lambda one: (one["arrived_at"] or late, one["position"])):
+        revision, label = last.get((row["prediction_id"], row["version"]), (-1, None))
+        if label != row["label"]:
+            last[row["prediction_id"], row["version"]] = (revision + 1, row["label"])
+            arrived = row["arrived_at"] or planned_at
+            expected.append((row["prediction_id"], row["version"], row["label"], revision + 1, arrived))
+    micros = pa.timestamp("us", tz="UTC")
+    types = {"prediction_id": pa.string(), "version": pa.int64(), "label": pa.string(), "arrived_at": micros}
+    types |= {"position": pa.int64(), "route": pa.string(), "predicted_at": micros, "output_number": pa.float64()}
+    types |= {"output_text": pa.string(), "place": pa.int64(), "source": pa.string()}
+    known_rows = [
+        {"prediction_id": name, "version": version, "route": "champion", "revision": revision, "label": label}
+        for (name, version), (revision, label) in known.items()
+    ]
+    known_types = {"prediction_id": pa.string(), "version": pa.int64(), "route": pa.string(), "revision": pa.int64()}
+    with borrowed() as con:
+        con.register("pairs", pa.Table.from_pylist([row | fixed for row in rows], schema=pa.schema(types)))
+        con.register("known", pa.Table.from_pylist(known_rows, schema=pa.schema(known_types | {"label": pa.string()})))
+        found = revised(con, 7, planned_at).to_pylist()
+    assert [
+        (row["prediction_id"], row["version"], row["label"], row["revision"], row["arrived_at"]) for row in found
+    ] == expected
+    assert {row["batch"] for row in found} <= {7}

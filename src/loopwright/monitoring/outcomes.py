@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from loopwright.core.storage.duck import borrowed, connect, quote_name, to_arrow
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
     from pathlib import Path
+
+    import duckdb
 
     from loopwright.core.storage.stores import Stores
     from loopwright.data.lake import Lake
@@ -71,6 +74,35 @@ OUTCOME_SCHEMA: Final = pa.schema(
         pa.field("batch", pa.int64()),
     ]
 )
+
+
+_NONE_KNOWN: Final = (
+    "SELECT NULL::VARCHAR AS prediction_id, NULL::BIGINT AS version, NULL::VARCHAR AS route, NULL::BIGINT AS revision, "
+    "NULL::VARCHAR AS label WHERE false"
+)
+# The last outcome of the predictions in a round that have one already.
+_KNOWN: Final = """
+SELECT prediction_id, version, route, max(revision) AS revision, arg_max(label, revision) AS label
+FROM ({outcomes}) WHERE prediction_id IN (SELECT prediction_id FROM pairs) GROUP BY ALL
+"""
+# The labels of each prediction in order: those that change something are kept and numbered.
+_REVISIONS: Final = """
+WITH ordered AS (
+    SELECT pairs.*, known.revision AS last_revision, coalesce(lag(pairs.label) OVER one, known.label) AS before
+    FROM pairs LEFT JOIN known USING (prediction_id, version, route)
+    WINDOW one AS (
+        PARTITION BY prediction_id, version, route ORDER BY pairs.arrived_at, pairs.position, pairs.place, predicted_at
+    )
+), kept AS (
+    SELECT *, coalesce(last_revision, -1) + row_number() OVER (
+        PARTITION BY prediction_id, version, route ORDER BY arrived_at, position, place, predicted_at
+    ) AS revision
+    FROM ordered WHERE label IS DISTINCT FROM before
+)
+SELECT prediction_id, version, route, predicted_at, output_number, output_text, label,
+    coalesce(arrived_at, $planned_at) AS arrived_at, revision, source, $batch::BIGINT AS batch
+FROM kept ORDER BY kept.arrived_at, position, place, predicted_at, prediction_id, version, route
+"""
 
 
 def outcomes_table(model: str) -> str:
@@ -143,7 +175,7 @@ class OutcomeCollector:
             rows = self._join(watched, spans, number, planned_at)
             self._finish(watched.model, number, rows)
             joined += rows.num_rows
-            revised += sum(revision > 0 for revision in rows.column("revision").to_pylist())
+            revised += pc.sum(pc.greater(rows.column("revision"), 0)).as_py() or 0
         return CollectReport(read, joined, revised)
 
     def _store_events(self, model: str) -> int:
@@ -219,11 +251,11 @@ class OutcomeCollector:
             parts += self._by_key(watched, spans["dataset"], every, fresh)
         if not parts:
             return OUTCOME_SCHEMA.empty_table()
+        known = tables.added_sql(spans["outcomes"].whole)
         with borrowed() as con:
-            pairs = to_arrow(con.sql(" UNION ALL ".join(parts)))
-            con.register("pairs", pairs)
-            known = self._known(con, spans["outcomes"])
-        rows = _revisions(pairs, known, number, planned_at)
+            con.execute(f"CREATE TEMP TABLE pairs AS {' UNION ALL '.join(parts)}")
+            con.execute(f"CREATE TEMP TABLE known AS {_KNOWN.format(outcomes=known) if known else _NONE_KNOWN}")
+            rows = revised(con, number, planned_at)
         if rows.num_rows:
             tables.append(outcomes_table(watched.model), rows, transaction=(_APPLICATION, number))
         return rows
@@ -263,18 +295,6 @@ class OutcomeCollector:
                 parts.append(_pairs(predictions, labelled, "p.key = l.key", (order, "l._source_row"), "dataset"))
         return parts
 
-    def _known(self, con: object, outcomes: TableSpan) -> dict[tuple[str, int, str], tuple[int, str]]:
-        """Return the last revision and label of the predictions in this round that have an outcome already."""
-        source = self._stores.tables.added_sql(outcomes.whole)
-        if source is None:
-            return {}
-        query = (
-            "SELECT prediction_id, version, route, max(revision) AS revision, arg_max(label, revision) AS label "
-            f"FROM ({source}) WHERE prediction_id IN (SELECT prediction_id FROM pairs) GROUP BY ALL"
-        )
-        rows = to_arrow(con.sql(query)).to_pylist()  # type: ignore[attr-defined]
-        return {(r["prediction_id"], r["version"], r["route"]): (r["revision"], r["label"]) for r in rows}
-
     def _finish(self, model: str, number: int, rows: pa.Table) -> None:
         with self._stores.facts.write() as connection:
             connection.execute(
@@ -292,27 +312,9 @@ def _pairs(predictions: str, labels: str, condition: str, order: tuple[str, str]
     )
 
 
-def _revisions(
-    pairs: pa.Table, known: dict[tuple[str, int, str], tuple[int, str]], number: int, planned_at: datetime
-) -> pa.Table:
-    """Put the labels of each prediction in order and number those that change something."""
-    ordered = pairs.sort_by(
-        [
-            (name, "ascending")
-            for name in ("arrived_at", "position", "place", "predicted_at", "prediction_id", "version", "route")
-        ]
-    )
-    last = dict(known)
-    kept: list[dict[str, object]] = []
-    for row in ordered.to_pylist():
-        place = (row["prediction_id"], row["version"], row["route"])
-        before = last.get(place)
-        if before is not None and before[1] == row["label"]:
-            continue
-        revision = 0 if before is None else before[0] + 1
-        last[place] = (revision, row["label"])
-        kept.append(row | {"revision": revision, "batch": number, "arrived_at": row["arrived_at"] or planned_at})
-    return pa.Table.from_pylist(kept, schema=OUTCOME_SCHEMA)
+def revised(con: duckdb.DuckDBPyConnection, number: int, planned_at: datetime) -> pa.Table:
+    """Return the outcomes (`OUTCOME_SCHEMA`) that the tables ``pairs`` and ``known`` of a connection lead to."""
+    return to_arrow(con.sql(_REVISIONS, params={"batch": number, "planned_at": planned_at})).cast(OUTCOME_SCHEMA)
 
 
 def _last_batch(connection: sa.Connection, model: str) -> sa.Row[tuple[object, ...]] | None:
