@@ -95,16 +95,17 @@ def run_ours(folder: Path, port: int) -> None:
 
 def run_no_log(folder: Path, port: int) -> None:
     """Ours with nothing written: no record is built, none encoded, none stored."""
-    from loopwright.serving.call_entry import CallEntry
+    from loopwright.serving.call_entry import CallLog
 
-    def write(entry, version, assignment, _answers, *, route=None):
-        seconds = entry.clock.monotonic() - entry.began
-        entry.log.drop(len(entry.prediction_ids), "off")
-        entry.metrics.request(
-            entry.model, version, route or assignment.route, entry.protocol, 200, seconds, len(entry.prediction_ids)
-        )
+    def write(self, version, parts):
+        now = self._clock.monotonic()
+        for part in parts:
+            self._log.drop(part.rows, "off")
+            for entry in part.entries:
+                route, door = entry.assignment.route, entry.call.protocol
+                self._metrics.request(self._model, version, route, door, 200, now - entry.began, entry.rows)
 
-    CallEntry.write = write
+    CallLog.write = write
     run_ours(folder, port)
 
 

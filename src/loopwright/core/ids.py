@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 _COUNTER_BITS = 12
 _RANDOM_BYTES = 8
 _RANDOM_DIGITS = 2 * _RANDOM_BYTES
+_DRAWN_BYTES = 64 * _RANDOM_BYTES
 _STAMP_MASK = (1 << 60) - 1
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # the two highest bits are 10
 _FEW = 16  # ids from which on making them as columns is quicker
+
+_forks = 0
+
+
+def _forked() -> None:
+    global _forks  # noqa: PLW0603 - a fact about the process
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Ids:
@@ -35,6 +46,8 @@ class Ids:
         self._entropy = entropy
         self._lock = threading.Lock()
         self._last = 0
+        self._drawn = ""  # random digits for the next ids
+        self._drawn_in = _forks
 
     def salt(self, size_bytes: int) -> str:
         """Return so many random bytes as hexadecimal digits: what makes a digest of a short text its own."""
@@ -50,14 +63,23 @@ class Ids:
         with self._lock:
             first = max(self._last + 1, milliseconds << _COUNTER_BITS)
             self._last = first + count - 1
-            random = self._entropy(_RANDOM_BYTES * count).hex()
+            random = self._digits(_RANDOM_DIGITS * count)
         ids = []
         for number in range(count):
-            stamp = f"{(first + number) & _STAMP_MASK:015x}"
+            stamp = "%015x" % (first + number & _STAMP_MASK)
             tail = random[_RANDOM_DIGITS * number : _RANDOM_DIGITS * (number + 1)]
-            variant = _VARIANT[tail[0]]
-            ids.append(f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:]}-{variant}{tail[1:4]}-{tail[4:]}")
+            ids.append(f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}")
         return ids
+
+    def _digits(self, count: int) -> str:
+        """Draw random digits, many at a time; a forked process begins with new ones."""
+        if self._drawn_in != _forks:
+            self._drawn, self._drawn_in = "", _forks
+        if len(self._drawn) < count:
+            wanted = count - len(self._drawn)
+            self._drawn += self._entropy(max(_DRAWN_BYTES, (wanted + 1) // 2)).hex()
+        digits, self._drawn = self._drawn[:count], self._drawn[count:]
+        return digits
 
 
 def seeded_entropy(seed: int) -> Callable[[int], bytes]:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 class OrtTensor(Protocol):
     """An ``onnxruntime.OrtValue``."""
 
-    def update_inplace(self, data: NDArray[np.generic]) -> None:
-        """Copy an array into the buffer."""
-
     def numpy(self) -> NDArray[np.generic]:
         """Return the buffer as an array; the same memory."""
 
@@ -63,7 +60,7 @@ def bind_one_row(
         expected = session.run(outputs, {name: probe})
         if not all(isinstance(array, np.ndarray) and array.dtype.kind in "fiub" for array in expected):
             return None
-        bound = OneRow(session, probe, expected, name=name, outputs=outputs)
+        bound = OneRow(session, np.zeros_like(probe), expected, name=name, outputs=outputs)
         answered = bound.run(probe)
     except Exception:  # noqa: BLE001 - a graph that cannot be bound, for whatever reason, is asked in the usual way
         return None
@@ -96,11 +93,15 @@ class OneRow:
     ) -> None:
         from onnxruntime import OrtValue  # noqa: PLC0415  (0.1 s that listing models need not pay)
 
-        self._dtype = row.dtype
         self._session_run = session.run_with_iobinding
         self._binding = session.io_binding()
         self._input: OrtTensor = OrtValue.ortvalue_from_numpy(row)
+        self._row = self._input.numpy()  # the buffers themselves: written and read without a call of the library
         self._outputs: list[OrtTensor] = [OrtValue.ortvalue_from_numpy(np.zeros_like(array)) for array in answers]
+        self._answers = [output.numpy() for output in self._outputs]
+        tensors, views = [self._input, *self._outputs], [self._row, *self._answers]
+        if not all(np.shares_memory(tensor.numpy(), view) for tensor, view in zip(tensors, views, strict=True)):
+            raise ValueError("the arrays of this ONNX Runtime are copies of its buffers")
         self._lock = threading.Lock()
         self._binding.bind_ortvalue_input(name, self._input)
         for output, buffer in zip(outputs, self._outputs, strict=True):
@@ -111,8 +112,8 @@ class OneRow:
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            self._input.update_inplace(row.astype(self._dtype))
+            self._row[:] = row
             self._session_run(self._binding)
-            return [output.numpy().copy() for output in self._outputs]
+            return [answers.copy() for answers in self._answers]
         finally:
             self._lock.release()

@@ -87,12 +87,17 @@ class Batcher:
         self.running_calls = self.running_rows = 0
         self._finish = finish
         self._executor = executor
-        self._clock = clock
+        self._monotonic = clock.monotonic
         self._max_delay_s = max_delay_s
         self._queue: deque[CallEntry] = deque()
         self._runs_since: float | None = None
+        self._singular = 0  # calls that wait and have a deadline or are batches of their own
         self._is_due = False  # a pump is scheduled
         self._delay: TimerHandle | None = None
+
+    def has_room(self, rows: int) -> bool:
+        """Return whether so many rows would be computed at once, on the event loop and with all that wait."""
+        return self._runs_since is None and self.queued_rows + rows <= self.slot.inline_rows
 
     @property
     def is_idle(self) -> bool:
@@ -110,7 +115,9 @@ class Batcher:
         self._queue.append(entry)
         self.queued_calls += 1
         self.queued_rows += entry.rows
-        self.queued_bytes += entry.call.size_bytes
+        call = entry.call
+        self.queued_bytes += call.size_bytes
+        self._singular += call.deadline is not None or not is_mergeable(entry)
         if self._runs_since is not None:
             self._watch(entry)
 
@@ -125,7 +132,7 @@ class Batcher:
         """Return how long a call that came now is expected to wait before its batch begins."""
         wait = 0.0
         if self._runs_since is not None:
-            wait = max(0.0, self.service_time.of(self.running_rows) - (self._clock.monotonic() - self._runs_since))
+            wait = max(0.0, self.service_time.of(self.running_rows) - (self._monotonic() - self._runs_since))
         if self.queued_rows:
             whole, rest = divmod(self.queued_rows, self.max_batch_rows)
             wait += whole * self.service_time.of(self.max_batch_rows)
@@ -137,12 +144,13 @@ class Batcher:
         self._is_due = False
         if self._runs_since is not None or not self._queue:
             return
-        began = self._clock.monotonic()
+        began = self._monotonic()
         if self._max_delay_s and self._may_wait(began):
             return
         now = began
         while entries := self._take(now):
-            slot, rows = self.slot, sum([entry.rows for entry in entries])
+            slot = self.slot
+            rows = entries[0].rows if len(entries) == 1 else sum([entry.rows for entry in entries])
             if rows > slot.inline_rows or not slot.lock.acquire(blocking=False):
                 self._dispatch(entries, rows, now)
                 return
@@ -150,12 +158,14 @@ class Batcher:
                 parts = compute(slot.predictor, entries, now=entries[-1].at)
             finally:
                 slot.lock.release()
-            slot.note(self._clock.monotonic() - now)
+            slot.note(self._monotonic() - now)
             self._finish(slot, parts)
-            ended = self._clock.monotonic()
+            ended = self._monotonic()
             self.service_time.note(rows, ended - now)
             now = ended
-            if self._queue and now - began > _TURN_S:
+            if not self._queue:
+                return
+            if now - began > _TURN_S:
                 self._pump_soon()
                 return
 
@@ -183,8 +193,15 @@ class Batcher:
 
     def _take(self, now: float) -> list[CallEntry]:
         """Take the next batch off the queue; what is too late fails."""
-        queue = self._queue
+        queue, inline_rows = self._queue, self.slot.inline_rows
         taken: list[CallEntry] = []
+        if self._is_one_batch(inline_rows):  # as nearly always
+            taken += queue
+            queue.clear()
+            for entry in taken:
+                entry.queued = False
+            self.queued_calls = self.queued_rows = self.queued_bytes = 0
+            return taken
         late: list[CallEntry] = []
         rows = 0
         most = self.max_batch_rows
@@ -200,8 +217,8 @@ class Batcher:
                 continue
             if taken and (rows + entry.rows > most or not is_mergeable(entry)):
                 break
-            if not taken and entry.rows <= self.slot.inline_rows:
-                most = min(most, self.slot.inline_rows)  # small calls stay on the event loop
+            if not taken and entry.rows <= inline_rows:
+                most = min(most, inline_rows)  # small calls stay on the event loop
             taken.append(queue.popleft())
             self._left(entry)
             rows += entry.rows
@@ -211,11 +228,23 @@ class Batcher:
             self._finish(self.slot, [Computed([entry], DeadlineError(_LATE), entry.rows) for entry in late])
         return taken
 
+    def _is_one_batch(self, inline_rows: int) -> bool:
+        """Return whether all that stands in the queue is one batch for the event loop, with nothing to look at."""
+        rows = self.queued_rows
+        return (
+            rows <= inline_rows
+            and rows <= self.max_batch_rows
+            and not self._singular
+            and self.queued_calls == len(self._queue)
+        )
+
     def _left(self, entry: CallEntry) -> None:
         entry.queued = False
         self.queued_calls -= 1
         self.queued_rows -= entry.rows
-        self.queued_bytes -= entry.call.size_bytes
+        call = entry.call
+        self.queued_bytes -= call.size_bytes
+        self._singular -= call.deadline is not None or not is_mergeable(entry)
 
     # Beside the event loop.
 
@@ -244,19 +273,19 @@ class Batcher:
         parts += [Computed([entry], DeadlineError(_LATE), entry.rows) for entry in late]
         self._finish(self.slot, parts)
         if began is not None and not late:
-            self.service_time.note(rows, self._clock.monotonic() - began)
+            self.service_time.note(rows, self._monotonic() - began)
         if self._queue:
             self._pump_soon()
 
     def _is_late(self, entry: CallEntry) -> bool:
         deadline = entry.call.deadline
-        return deadline is not None and self._clock.monotonic() >= deadline
+        return deadline is not None and self._monotonic() >= deadline
 
     def _watch(self, entry: CallEntry) -> None:
         """Let a call that must wait fail at its deadline."""
         deadline = entry.call.deadline
         if deadline is not None and entry.timer is None and not entry.done:
-            delay = max(0.0, deadline - self._clock.monotonic())
+            delay = max(0.0, deadline - self._monotonic())
             entry.timer = self.scheduler.call_later(delay, partial(self._expired, entry))
 
     def _expired(self, entry: CallEntry) -> None:

@@ -10,6 +10,7 @@ from loopwright.core.errors import RequestError
 from loopwright.features.served_struct import served_struct
 from loopwright.serving.prediction_columns import COLUMNAR_ROWS, records_table
 from loopwright.serving.prediction_record import PredictionRecord, features_json, output_cells, unfound_views
+from loopwright.serving.router import Assignment
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.prediction_log import PredictionLog
     from loopwright.serving.predictor import Answers
-    from loopwright.serving.router import Assignment
 
 
-class CallEntry:
+UNASSIGNED = Assignment("champion", "champion", 1.0, 0)
+
+
+class CallEntry(msgspec.Struct, eq=False):
     """A call that has arrived and is not answered yet.
 
     Attributes:
@@ -36,42 +39,31 @@ class CallEntry:
         began: Moment of arrival on the monotonic clock, seconds.
         at: The moment of its turn of the event loop, in UTC.
         then: Gets the answer, or the error, once.
+        on_cancel: Hears that nobody wants the answer any more.
         done: Whether it has been answered, failed or was cancelled.
         queued: Whether it waits in its batcher.
         batcher: Where it was put; None until it is accepted.
         timer: Fails it at its deadline, where it must wait.
-        assignment: Which version it goes to; from here on, set when its turn is over.
+        request_id: The caller's id of the request, or the first row's; set, as what follows, when the turn ends.
+        prediction_ids: The ids of its rows.
+        assignment: Which version it goes to.
         experiment: Release and step that it belongs to, or None.
     """
 
-    __slots__ = (
-        *("assignment", "at", "batcher", "began", "call", "done", "experiment", "on_cancel", "prediction_ids"),
-        *("queued", "request_id", "rows", "then", "timer"),
-    )
-
-    assignment: Assignment
-    experiment: str | None
-    prediction_ids: list[str]
-    request_id: str
-
-    def __init__(
-        self,
-        call: InferenceCall,
-        began: float,
-        at: datetime,
-        then: Callable[[Served | RequestError], None] | None,
-        on_cancel: Callable[[CallEntry], None] | None,
-    ) -> None:
-        self.call = call
-        self.rows = len(call.rows)
-        self.began = began
-        self.at = at
-        self.then = then
-        self.on_cancel = on_cancel
-        self.done = False
-        self.queued = False
-        self.batcher: Batcher | None = None
-        self.timer: TimerHandle | None = None
+    call: InferenceCall
+    rows: int
+    began: float
+    at: datetime
+    then: Callable[[Served | RequestError], None] | None = None
+    on_cancel: Callable[[CallEntry], None] | None = None
+    done: bool = False
+    queued: bool = False
+    batcher: Batcher | None = None
+    timer: TimerHandle | None = None
+    request_id: str = ""
+    prediction_ids: Sequence[str] = ()
+    assignment: Assignment = UNASSIGNED
+    experiment: str | None = None
 
     def cancel(self) -> None:
         """Say that no answer is wanted any more; what is not being computed yet never will be."""
@@ -84,18 +76,23 @@ class CallEntry:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        then, self.then, self.on_cancel = self.then, None, None
+        then = self.then
+        self.then = self.on_cancel = None  # what they hold on to may go
         if then is not None and outcome is not None:
             then(outcome)
 
     def mirrored(self) -> CallEntry:
         """Return a copy for the shadow: the same rows and ids, answered to nobody."""
-        copy = CallEntry(self.call, self.began, self.at, None, None)
-        copy.assignment = msgspec.structs.replace(self.assignment, route="shadow")
-        copy.experiment = self.experiment
-        copy.prediction_ids = self.prediction_ids
-        copy.request_id = self.request_id
-        return copy
+        return CallEntry(
+            self.call,
+            self.rows,
+            self.began,
+            self.at,
+            request_id=self.request_id,
+            prediction_ids=self.prediction_ids,
+            assignment=msgspec.structs.replace(self.assignment, route="shadow"),
+            experiment=self.experiment,
+        )
 
 
 class Computed(msgspec.Struct, frozen=True):
@@ -160,7 +157,7 @@ class CallLog:
         features = answers.features if self._keeps_features and not is_large else None
         lookups = answers.assembled.lookups
         unfound = unfound_views(lookups, part.rows) if lookups else None
-        row = -1
+        row, at, at_us = -1, None, 0
         for entry in part.entries:
             if entry.done:
                 row += entry.rows
@@ -169,7 +166,9 @@ class CallLog:
                 self._log.write_table(self._table(version, entry, answers, unfound, now))
                 continue
             assignment, keys = entry.assignment, entry.call.keys
-            at_us, latency_us = _micros(entry.at), int((now - entry.began) * 1e6)
+            if entry.at is not at:
+                at, at_us = entry.at, _micros(entry.at)  # the calls of a turn share their moment
+            latency_us = int((now - entry.began) * 1e6)
             for index, prediction_id in enumerate(entry.prediction_ids):
                 row += 1
                 number, text = output_cells(values[row], classifies=classifies)

@@ -69,6 +69,7 @@ class Endpoint:
         self._executor = executor
         self._shadow = shadow
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._ids = ids
         self._max_delay_s = max_delay_s
         self._max_batch_rows = max_batch_rows
@@ -125,7 +126,7 @@ class Endpoint:
             self._turn_of = loop
             self._turn_at = self._clock.now()
             loop.call_soon(self._end_turn)
-        entry = CallEntry(call, self._clock.monotonic(), self._turn_at, then, self._forget)
+        entry = CallEntry(call, len(call.rows), self._monotonic(), self._turn_at, then, self._forget)
         self._turn.append(entry)
         self.in_flight += 1
         return entry
@@ -137,7 +138,7 @@ class Endpoint:
         active = self.active
         if scheduler is None or active is None:  # versions are replaced and never taken away
             return
-        ids = self._ids.many(sum([entry.rows for entry in turn]))
+        ids = self._ids.many(turn[0].rows if len(turn) == 1 else sum([entry.rows for entry in turn]))
         accepted = first = 0
         touched: list[Batcher] = []
         for entry in turn:
@@ -170,7 +171,8 @@ class Endpoint:
         if slot is None:
             raise NotReadyError(f"The challenger of '{self.model}' is not loaded.", hint="Try again in a moment.")
         batcher = self._batcher(slot, scheduler)
-        self._admission.check(entry, batcher)
+        if not batcher.has_room(entry.rows):
+            self._admission.check(entry, batcher)
         self._log.refuse_if_full(entry.rows)
         entry.batcher = batcher
         return batcher
@@ -212,23 +214,22 @@ class Endpoint:
         self._call_log.write(version, parts)
         mirrored: list[CallEntry] = []
         for part in parts:
-            answers = part.answers
+            answers, entries = part.answers, part.entries
             if isinstance(answers, RequestError):
-                for entry in part.entries:
-                    self._settle(entry, answers)
+                for entry in entries:
+                    if not entry.done:
+                        self.in_flight -= 1
+                        entry.settle(answers)
                 continue
-            if part.entries[0].assignment.mirrored:
-                mirrored += [entry for entry in part.entries if not entry.done]
-            for entry, own in zip(part.entries, parts_of(part, answers), strict=True):
-                route, ids = entry.assignment.route, entry.prediction_ids
-                self._settle(entry, Served(self.model, version, route, entry.request_id, ids, own))
+            if entries[0].assignment.mirrored:
+                mirrored += [entry for entry in entries if not entry.done]
+            for entry, own in zip(entries, parts_of(part, answers), strict=True):
+                if not entry.done:
+                    self.in_flight -= 1
+                    route, ids = entry.assignment.route, entry.prediction_ids
+                    entry.settle(Served(self.model, version, route, entry.request_id, ids, own))
         if mirrored:
             self._mirror(mirrored)
-
-    def _settle(self, entry: CallEntry, outcome: Served | RequestError) -> None:
-        if not entry.done:
-            self.in_flight -= 1
-            entry.settle(outcome)
 
     def _mirror(self, entries: Sequence[CallEntry]) -> None:
         """Give the challenger copies of what the champion has answered; nobody waits for it."""
@@ -239,7 +240,7 @@ class Endpoint:
         copies = [entry.mirrored() for entry in entries]
 
         def run() -> None:
-            began = self._clock.monotonic()
+            began = self._monotonic()
             for copy in copies:
                 copy.began = began
             with slot.lock:

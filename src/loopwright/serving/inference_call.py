@@ -51,5 +51,5 @@ class Served(msgspec.Struct, frozen=True):
     version: int
     route: str
     request_id: str
-    prediction_ids: list[str]
+    prediction_ids: Sequence[str]
     answers: Answers

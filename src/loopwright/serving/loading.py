@@ -8,8 +8,9 @@ import numpy as np
 
 from loopwright.core.errors import FailedError
 from loopwright.registry.golden import rows_of
-from loopwright.serving.endpoint import Slot
 from loopwright.serving.predictor import Predictor, rows_taken
+from loopwright.serving.slot import Slot
+from loopwright.serving.warm_up import measure_batches
 
 if TYPE_CHECKING:
     from loopwright.core.clock import Clock
@@ -19,12 +20,9 @@ if TYPE_CHECKING:
     from loopwright.registry.rows import Rows
     from loopwright.serving.predictor import ServableModel
 
-INLINE_BUDGET_S = 0.0007
-"""Longest computation that runs on the event loop itself; a hop to a thread costs 50 to 100 µs."""
 _ABSOLUTE_TOLERANCE = 1e-4
 _RELATIVE_TOLERANCE = 1e-4
 _LABEL_FLIPS_ALLOWED = 0.01
-_TIMED_CALLS = 5
 
 
 def prepare(loaded: ServableModel, *, online: OnlineStore | None, clock: Clock) -> Slot:
@@ -36,7 +34,8 @@ def prepare(loaded: ServableModel, *, online: OnlineStore | None, clock: Clock) 
     predictor = Predictor(loaded, online=online, clock=clock)
     golden = loaded.golden()
     self_test(loaded, golden)
-    return Slot(predictor, _inline_rows(loaded, golden, clock))
+    costs = measure_batches(lambda rows: _seconds(loaded, golden, rows, clock))
+    return Slot(predictor, costs.inline_rows, costs.max_batch_rows, costs.service_time())
 
 
 def self_test(loaded: ServableModel, golden: Golden) -> None:
@@ -89,26 +88,13 @@ def _difference(answered: Outputs, recorded: Outputs) -> str | None:
     return None
 
 
-def _inline_rows(loaded: ServableModel, golden: Golden, clock: Clock) -> int:
-    """Return how many rows may be computed on the event loop: cost is a fixed part and a part per row."""
-    few = _seconds(loaded, golden, 1, clock)
-    many = _seconds(loaded, golden, len(golden), clock)
-    if few >= INLINE_BUDGET_S:
-        return 0
-    per_row = max((many - few) / max(len(golden) - 1, 1), 1e-7)
-    return max(1, int((INLINE_BUDGET_S - few) / per_row))
-
-
 def _seconds(loaded: ServableModel, golden: Golden, rows: int, clock: Clock) -> float:
-    """Return the shortest time of a call of so many golden rows: what the others have on top is the machine's."""
+    """Return the time of a call of so many golden rows, repeated where there are fewer."""
     fields = loaded.signature.inputs
-    stored = rows_of(golden.table.slice(0, rows), fields)
+    stored = rows_of(golden.table.take(np.arange(rows) % len(golden)), fields)
     sample: Rows = stored
     if not isinstance(stored, np.ndarray) and rows_taken(fields, loaded.form) != "training":
         sample = {field.name: stored[field.name].to_numpy() for field in fields}
-    times = []
-    for _ in range(_TIMED_CALLS):
-        began = clock.monotonic()
-        loaded.predict(sample)
-        times.append(clock.monotonic() - began)
-    return min(times)
+    began = clock.monotonic()
+    loaded.predict(sample)
+    return clock.monotonic() - began

@@ -40,8 +40,7 @@ class ServiceTime:
 
     def note(self, rows: int, seconds: float) -> None:
         """Hear how long a batch took."""
-        expected = self.of(rows)
-        if expected > 0:
+        if seconds > self._seconds and (expected := self.of(rows)) > 0:
             seconds = min(seconds, _RISE_LIMIT * expected)
         more_rows, more_seconds = rows - self._rows, seconds - self._seconds
         self._rows += _WEIGHT * more_rows

@@ -41,7 +41,8 @@ class Slot:
     def note(self, seconds: float) -> None:
         """Hear how long a batch on the event loop took; a version that is mostly slow goes to the executor."""
         if seconds <= _SLOW_INLINE_S:
-            self.slow_calls -= self.slow_calls > 0  # a busy machine makes single calls slow, and is no reason
+            if self.slow_calls:  # a busy machine makes single calls slow, and is no reason
+                self.slow_calls -= 1
             return
         self.slow_calls += 1
         if self.slow_calls >= _SLOW_INLINE_CALLS:
