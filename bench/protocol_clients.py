@@ -96,6 +96,7 @@ def serve_models(folder: Path) -> None:
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
+    from loopwright.serving.grpc.server import GrpcServer
     from loopwright.serving.model_source import RegistrySource
     from loopwright.serving.server import ServerPlan, serve
 
@@ -107,7 +108,7 @@ def serve_models(folder: Path) -> None:
         grpc_port=0,
         drain_delay_s=0,
     )
-    serve(stores, RegistrySource(stores), plan)
+    serve(stores, RegistrySource(stores), plan, doors=(GrpcServer,))
 
 
 def sample(datatype: str):
