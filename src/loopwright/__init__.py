@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from loopwright.loop.triggers import drift_seen, loss_above_reference, new_rows, schedule
     from loopwright.monitoring.watch import kpi
     from loopwright.serving.deploy import online
+    from loopwright.serving.scoring.declaration import batch
     from loopwright.serving.stream.declaration import stream
     from loopwright.training.active import log_artifact, log_metric, log_param
     from loopwright.training.params import Params
@@ -96,6 +97,7 @@ _HOMES = {
     "loopwright.loop.triggers": ("drift_seen", "loss_above_reference", "new_rows", "schedule"),
     "loopwright.monitoring.watch": ("kpi",),
     "loopwright.serving.deploy": ("online",),
+    "loopwright.serving.scoring.declaration": ("batch",),
     "loopwright.serving.stream.declaration": ("stream",),
     "loopwright.training.active": ("log_artifact", "log_metric", "log_param"),
     "loopwright.training.params": ("Params",),
@@ -116,6 +118,7 @@ __all__ = [
     "among_together",
     "at_least",
     "at_most",
+    "batch",
     "beats_champion",
     "check_table",
     "choice",

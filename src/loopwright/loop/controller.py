@@ -15,6 +15,7 @@ from loopwright.loop.decisions import DecisionLog
 from loopwright.loop.freshening import Freshening
 from loopwright.loop.lock import is_turning
 from loopwright.loop.policy import decide
+from loopwright.loop.scoring import due_scorings
 from loopwright.loop.situation import situation_of
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.loop.watching import watched_model
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from loopwright.loop.decisions import DecisionRecord
     from loopwright.loop.model import ModelDeclaration
     from loopwright.loop.project import Loop
+    from loopwright.loop.scoring import DueScoring
     from loopwright.monitoring.signal import Signal
     from loopwright.serving.release import Release
     from loopwright.workspace import Workspace
@@ -34,6 +36,13 @@ class TurnStarter(Protocol):
 
     def __call__(self, decision: DecisionRecord) -> None:
         """Begin it; a decision whose turn is running already changes nothing."""
+
+
+class ScoreStarter(Protocol):
+    """Begins a due scoring, at once or in a process of its own."""
+
+    def __call__(self, due: DueScoring) -> None:
+        """Begin it; where one is running, nothing is changed."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +63,19 @@ class Controller:
         loop: The declared project.
         workspace: Its workspace.
         start_turn: Begins the turn of an approved decision.
+        start_scoring: Begins what ``lw.batch`` makes due; where it is not given, nothing is scored.
 
     Attributes:
         freshening: Fills the online store; a tick lets it look once, and a thread may keep it looking between two.
     """
 
-    def __init__(self, loop: Loop, workspace: Workspace, start_turn: TurnStarter) -> None:
+    def __init__(
+        self, loop: Loop, workspace: Workspace, start_turn: TurnStarter, start_scoring: ScoreStarter | None = None
+    ) -> None:
         self._loop = loop
         self._workspace = workspace
         self._start_turn = start_turn
+        self._start_scoring = start_scoring
         self._decisions = DecisionLog(workspace.stores)
         self._rollout = Rollout(workspace.stores)
         self.freshening = Freshening(loop, workspace)
@@ -86,6 +99,9 @@ class Controller:
         self.freshening.look()
         for decision in self._decisions.list(self._loop.name, status="approved"):
             self._start_turn(decision)
+        if self._start_scoring is not None:
+            for due in due_scorings(self._loop, self._workspace):
+                self._start_scoring(due)
         return TickReport(rows, tuple(signals), tuple(releases), tuple(made), tuple(held))
 
     def _ingest(self) -> int:

@@ -22,6 +22,7 @@ from loopwright.loop.controller import Controller
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.freshening import freshening_thread
 from loopwright.loop.loading import load_loop
+from loopwright.loop.score_process import ScoreProcess
 from loopwright.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         turns = TurnProcess(project)
-        controller = Controller(load_loop(project), workspace, turns)
+        scorings = ScoreProcess(project, workspace.stores.clock)
+        controller = Controller(load_loop(project), workspace, turns, scorings)
         thread = freshening_thread(controller.freshening, stop)
         while not stop.is_set() and os.getppid() == parent_pid:
             try:
@@ -75,6 +77,7 @@ def control(project: Path, *, parent_pid: int, tick_s: float) -> None:
                     _log.info("signal", check=signal_seen.check, version=signal_seen.version, value=signal_seen.value)
             stop.wait(tick_s)
         stop.set()
+        scorings.stop()
         thread.join()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from loopwright.core.errors import DeclarationError, UnknownNameError
@@ -15,6 +16,10 @@ from loopwright.features.on_demand import OnDemand
 from loopwright.features.split import Split
 from loopwright.features.training_spec import training_set_spec
 from loopwright.features.view import FeatureView
+from loopwright.loop.schedule import next_due
+from loopwright.serving.deploy import OnlineDeployment
+from loopwright.serving.scoring.declaration import BatchDeployment
+from loopwright.serving.stream.declaration import StreamDeployment
 from loopwright.training.search import Search
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 _Named = TypeVar("_Named", "Dataset", "FeatureView", "OnDemand", "ModelDeclaration")
 
 _LONGEST_NAME = 63
+_ANY_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)  # a schedule that is due after it is due some time
 
 
 def checked_name(kind: str, name: object) -> str:
@@ -256,3 +262,27 @@ def memory_bytes(text: str) -> int:
             f"{text!r} is not a size of memory.", hint="Write a number and KB, MB or GB, as in '4GB'."
         )
     return size
+
+
+def check_deployments(datasets: Mapping[str, Dataset], online: object, stream: object, batch: object) -> None:
+    """Refuse what is no deployment, and a schedule that scores another project's dataset or is never due.
+
+    Raises:
+        DeclarationError: As above, or if nothing is given.
+    """
+    if online is None and stream is None and batch is None:
+        raise DeclarationError(
+            "deploy() was not told where the model works.",
+            hint='Write online=lw.online(), stream=lw.stream("topic"), batch=lw.batch(…), or several of them.',
+        )
+    if online is not None and not isinstance(online, OnlineDeployment):
+        raise DeclarationError(f"online={online!r} is no deployment.", hint="Write online=lw.online(canary=[25, 100]).")
+    if stream is not None and not isinstance(stream, StreamDeployment):
+        raise DeclarationError(f"stream={stream!r} is no deployment.", hint='Write stream=lw.stream("orders").')
+    if batch is None:
+        return
+    if not isinstance(batch, BatchDeployment):
+        raise DeclarationError(f"batch={batch!r} is no deployment.", hint='Write batch=lw.batch(cron="0 2 * * *", …).')
+    if batch.dataset is not None:
+        check_own_datasets(datasets, "lw.batch", [batch.dataset])
+    next_due(batch.cron, _ANY_MOMENT)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from loopwright.loop.triggers import Trigger
     from loopwright.monitoring.watch import Monitoring
     from loopwright.serving.deploy import OnlineDeployment
+    from loopwright.serving.scoring.declaration import BatchDeployment
     from loopwright.serving.stream.declaration import StreamDeployment
     from loopwright.training.search import Search
 
@@ -49,8 +50,8 @@ class RetrainPolicy:
 class ModelDeclaration:
     """A model of the project; ``@loop.model(…)`` makes it from a training function.
 
-    ``online``, ``stream``, ``monitoring`` and ``retrain`` are filled in by ``loop.deploy``, ``loop.monitor`` and
-    ``loop.retrain``.
+    ``online``, ``stream``, ``batch``, ``monitoring`` and ``retrain`` are filled in by ``loop.deploy``,
+    ``loop.monitor`` and ``loop.retrain``.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelDeclaration:
     time: timedelta | None
     online: OnlineDeployment | None = None
     stream: StreamDeployment | None = None
+    batch: BatchDeployment | None = None
     monitoring: Monitoring | None = None
     retrain: RetrainPolicy | None = None
 

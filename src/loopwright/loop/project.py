@@ -13,6 +13,7 @@ from loopwright.features.view import feature_view
 from loopwright.loop.declared import (
     add_once,
     all_of,
+    check_deployments,
     check_features,
     check_own_datasets,
     check_own_sources,
@@ -29,8 +30,6 @@ from loopwright.loop.model import ModelDeclaration, RetrainPolicy
 from loopwright.loop.triggers import check_triggers
 from loopwright.monitoring.watch import monitoring
 from loopwright.planning.workload import workload
-from loopwright.serving.deploy import OnlineDeployment
-from loopwright.serving.stream.declaration import StreamDeployment
 from loopwright.training.signature import extras_of
 
 if TYPE_CHECKING:
@@ -53,6 +52,9 @@ if TYPE_CHECKING:
     from loopwright.monitoring.watch import DriftWindows, Kpi, LossWatch
     from loopwright.planning.cadence import Cadence
     from loopwright.planning.workload import Workload
+    from loopwright.serving.deploy import OnlineDeployment
+    from loopwright.serving.scoring.declaration import BatchDeployment
+    from loopwright.serving.stream.declaration import StreamDeployment
     from loopwright.training.search import Search
 
     ViewFunction = Callable[..., ibis.Table]
@@ -261,32 +263,29 @@ class Loop:
         return declare
 
     def deploy(
-        self, model: ModelDeclaration, *, online: OnlineDeployment | None = None, stream: StreamDeployment | None = None
+        self,
+        model: ModelDeclaration,
+        *,
+        online: OnlineDeployment | None = None,
+        stream: StreamDeployment | None = None,
+        batch: BatchDeployment | None = None,
     ) -> None:
-        """Put a model to work.
+        """Put a model to work, in one way or several.
 
         Args:
             model: The model.
             online: ``lw.online(shadow=…, canary=[5, 25, 100])`` says how a new version reaches traffic.
             stream: ``lw.stream("orders")`` lets it answer the events of a topic.
+            batch: ``lw.batch(cron="0 2 * * *", dataset=orders)`` lets it score rows by schedule.
 
         Raises:
-            DeclarationError: If neither is given, or one is no deployment.
+            DeclarationError: If none is given, or one is no deployment.
         """
         own = self._own(model)
-        if online is None and stream is None:
-            raise DeclarationError(
-                "deploy() was not told where the model works.",
-                hint='Write online=lw.online(), stream=lw.stream("topic"), or both.',
-            )
-        if online is not None and not isinstance(online, OnlineDeployment):
-            raise DeclarationError(
-                f"online={online!r} is no deployment.", hint="Write online=lw.online(canary=[25, 100])."
-            )
-        if stream is not None and not isinstance(stream, StreamDeployment):
-            raise DeclarationError(f"stream={stream!r} is no deployment.", hint='Write stream=lw.stream("orders").')
+        check_deployments(self.datasets, online, stream, batch)
         own.online = online or own.online
         own.stream = stream or own.stream
+        own.batch = batch or own.batch
 
     def monitor(
         self,

@@ -9,6 +9,7 @@ from loopwright.loop.daemon import server_state
 from loopwright.loop.decisions import DecisionLog
 from loopwright.loop.lock import is_turning
 from loopwright.loop.maturity import next_work_at
+from loopwright.loop.scoring import BatchStatus, batch_statuses
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.loop.turn_log import TurnLog
 from loopwright.loop.watching import watched_model
@@ -60,6 +61,7 @@ class LoopStatus:
         turning: Whether a turn is running.
         waiting: Proposed turns that wait for a person.
         next_at: When time alone brings work: a label matures or a schedule is due.
+        batches: The schedules of scoring.
     """
 
     loop: str
@@ -71,6 +73,7 @@ class LoopStatus:
     last_turn: TurnRecord | None
     waiting: tuple[DecisionRecord, ...]
     next_at: datetime | None
+    batches: tuple[BatchStatus, ...] = ()
 
 
 def status_of(loop: Loop, workspace: Workspace) -> LoopStatus:
@@ -91,6 +94,7 @@ def status_of(loop: Loop, workspace: Workspace) -> LoopStatus:
         last_turn=turns[0] if turns else None,
         waiting=tuple(DecisionLog(stores).list(loop.name, status="waiting")),
         next_at=next_work_at(loop, workspace),
+        batches=batch_statuses(loop, workspace),
     )
 
 

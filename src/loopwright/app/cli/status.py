@@ -9,6 +9,7 @@ from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, pri
 from loopwright.app.cli.project import opened
 from loopwright.app.cli.stream_view import in_words
 from loopwright.core.durations import format_duration
+from loopwright.loop.scoring import BatchStatus
 from loopwright.loop.status import LoopStatus, ModelStatus, status_of
 
 
@@ -37,6 +38,8 @@ def _show(status: LoopStatus) -> None:
         _show_model(model)
     for stream in status.streams:
         console.print(f"[bold]stream[/] {stream.topic} → {stream.model} → {stream.to}: {in_words(stream)}")
+    for batch in status.batches:
+        console.print(f"[bold]batch[/] {batch.model} ({batch.cron}): {_batch_in_words(batch)}")
     if status.last_turn is not None:
         turn = status.last_turn
         took = "" if turn.finished_at is None else f" in {format_duration(turn.finished_at - turn.started_at)}"
@@ -47,6 +50,15 @@ def _show(status: LoopStatus) -> None:
         )
     if status.next_at is not None:
         console.print(f"Next: {status.next_at:%Y-%m-%d %H:%M} UTC at the latest")
+
+
+def _batch_in_words(batch: BatchStatus) -> str:
+    then = f"next {batch.next_at:%Y-%m-%d %H:%M} UTC"
+    job = batch.last
+    if job is None:
+        return f"no job yet, {then}"
+    counts = f"{job.scored:,} scored, {job.rejected:,} rejected"
+    return f"job {job.id} of {job.at:%Y-%m-%d %H:%M} is {job.state} ({counts}), {then}"
 
 
 def _show_model(model: ModelStatus) -> None:

@@ -96,6 +96,13 @@ class JobStore:
             (c.request_digest == request_digest) & (c.version == version) & (c.content == content) & (c.state == "done")
         )
 
+    def is_done(self, request_digest: str) -> bool:
+        """Say whether some job of a request is done, or was given up."""
+        c = score_jobs.c
+        query = sa.select(c.id).where(c.request_digest == request_digest, c.open_request.is_(None)).limit(1)
+        with self._stores.facts.read() as connection:
+            return connection.execute(query).first() is not None
+
     def get(self, job_id: str) -> ScoreJob:
         """Return a job by its id, or by what its id begins with.
 
