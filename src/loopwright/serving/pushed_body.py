@@ -77,6 +77,8 @@ def _arrow(body: bytes) -> pa.Table:
         raise InvalidRequestError(f"The body is no Arrow stream: {reason}.") from error
     if table.num_rows == 0:
         raise _no_rows()
+    if "" in table.column_names:
+        raise _unnamed(None)
     return table
 
 
@@ -87,8 +89,14 @@ def _checked(rows: Sequence[object]) -> list[dict[str, object]]:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise BadFieldError(f"Row {number} is no object.", row=number, hint='Send {"rows": [{…}, …]}.')
+        if "" in row:
+            raise _unnamed(number)
         found.append(row)
     return found
+
+
+def _unnamed(row: int | None) -> BadFieldError:
+    return BadFieldError("A field has an empty name.", row=row, hint="Give each field a name.")
 
 
 def _no_rows() -> InvalidRequestError:
