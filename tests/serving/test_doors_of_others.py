@@ -215,6 +215,7 @@ def test_the_answer_comes_in_the_type_that_is_accepted(serve):
     rows = [{**row, "more": 1} for row in ROWS]
     expected = served.post("/predict/churn", rows)[1]
     assert expected["ignored"] == ["more"]
+    assert b'loopwright_rows_with_ignored_fields_total{model="churn"} 2.0' in served.metrics.exposition()
 
     answer = served.ask("POST", "/predict/churn", rows, accept=ARROW)
     assert answer.content_type == ARROW.encode()

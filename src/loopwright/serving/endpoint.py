@@ -226,6 +226,8 @@ class Endpoint:
             for entry, own in zip(entries, parts_of(part, answers), strict=True):
                 if not entry.done:
                     self.in_flight -= 1
+                    if own.ignored:
+                        self._metrics.ignored(self.model, entry.rows)
                     route, ids = entry.assignment.route, entry.prediction_ids
                     entry.settle(Served(self.model, version, route, entry.request_id, ids, own))
         if mirrored:

@@ -86,6 +86,12 @@ class ServingMetrics:
             "loopwright_model_load_failures", "Versions refused.", ("model",), registry=self.registry
         )
         self._outcomes = Counter("loopwright_outcomes", "Outcomes received.", ("model",), registry=self.registry)
+        self._ignored = Counter(
+            "loopwright_rows_with_ignored_fields",
+            "Rows of requests with fields that the model does not know.",
+            ("model",),
+            registry=self.registry,
+        )
         self._ready = Gauge("loopwright_ready", "1 when all declared models are loaded.", registry=self.registry)
         self._loop_lag = Gauge(
             "loopwright_loop_lag_seconds",
@@ -135,6 +141,10 @@ class ServingMetrics:
         for name, count in counts.items():
             key = (model, result.view, name)
             self._lookups[key] = self._lookups.get(key, 0) + count
+
+    def ignored(self, model: str, rows: int) -> None:
+        """Count the rows of a request that had fields which the model does not know."""
+        self._ignored.labels(model).inc(rows)
 
     def shed(self, model: str, reason: str) -> None:
         """Count a request refused to protect the others."""
@@ -220,13 +230,23 @@ class _LogRows:
     def collect(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("loopwright_log_rows_accepted", "Rows accepted.", labels=("model",))
         durable = CounterMetricFamily("loopwright_log_rows_durable", "Rows on disk.", labels=("model",))
-        in_flight = GaugeMetricFamily("loopwright_log_rows_in_flight", "Rows being computed.", labels=("model",))
+        in_flight = GaugeMetricFamily(
+            "loopwright_log_rows_in_flight", "Rows being computed, or waiting for the disk.", labels=("model",)
+        )
+        waiting = GaugeMetricFamily("loopwright_log_rows_waiting", "Rows waiting for the disk.", labels=("model",))
+        slow = GaugeMetricFamily(
+            "loopwright_log_slow", "1 while answers leave before their rows are on disk.", labels=("model",)
+        )
+        unsynced = CounterMetricFamily("loopwright_log_sync_failures", "Syncs that failed.", labels=("model",))
         dropped = CounterMetricFamily("loopwright_log_rows_dropped", "Rows not kept.", labels=("model", "reason"))
         for model, log in list(self._logs.items()):
             counts = log.counts()
             accepted.add_metric((model,), counts.accepted)
             durable.add_metric((model,), counts.durable)
             in_flight.add_metric((model,), counts.in_flight)
+            waiting.add_metric((model,), counts.waiting)
+            slow.add_metric((model,), float(counts.state == "slow"))
+            unsynced.add_metric((model,), counts.sync_failures)
             for reason, rows in counts.dropped.items():
                 dropped.add_metric((model, reason), rows)
-        yield from (accepted, durable, in_flight, dropped)
+        yield from (accepted, durable, in_flight, dropped, waiting, slow, unsynced)
