@@ -107,14 +107,13 @@ class TableStore:
         """
         handle = self._handle(table)
 
-        def write() -> int:
-            version = self._local(table, handle).append(rows, transaction, metadata)
-            if version is not None:
-                return version
-            delta = handle.current()
-            if delta is None:
+        def write() -> int:  # calls nothing of its own name: a ring of references would keep the rows in memory
+            while True:
+                if (version := self._local(table, handle).append(rows, transaction, metadata)) is not None:
+                    return version
+                if (delta := handle.current()) is not None:
+                    break
                 handle.create(to_storable(rows, table=table, existing=None).schema, self._commit())
-                return write()
             if transaction is not None:
                 done = delta.transaction_version(transaction[0])
                 if done is not None and done >= transaction[1]:
