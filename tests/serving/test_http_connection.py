@@ -7,6 +7,7 @@ import pytest
 from loopwright.core.errors import InvalidRequestError
 from loopwright.serving.http_connection import HttpConnection
 from loopwright.serving.http_message import MAX_BODY_BYTES, HttpResponse, error_response, json_response
+from loopwright.serving.pending_response import PendingResponse
 
 
 class Wire(asyncio.Transport):
@@ -47,6 +48,21 @@ class Wire(asyncio.Transport):
         return [part.partition(b"\r\n\r\n")[2] for part in self.sent.split(b"HTTP/1.1 ")[1:]]
 
 
+class Entry:
+    """A call that is answered when the test says so."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.then = None
+        self.cancelled = False
+
+    def answer(self) -> None:
+        self.then(self.path)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class Echo:
     """Answers with the path; paths that begin with /slow wait for ``gate``."""
 
@@ -54,8 +70,12 @@ class Echo:
         self.gate = asyncio.Event()
         self.answered = []
         self.refused = []
+        self.entries = []
 
     def respond(self, request):
+        if request.path.startswith("/turn"):
+            self.entries.append(entry := Entry(request.path))
+            return PendingResponse(entry, lambda served: HttpResponse(200, served.encode()))
         if request.path.startswith("/slow"):
             return self._later(request)
         self.answered.append(request.path)
@@ -143,6 +163,76 @@ async def test_pipelined_requests_are_answered_in_order_though_some_must_wait():
     await turns(10)
     assert wire.bodies() == [b"/1", b"/slow2", b"/3", b"/slow4", b"/5"]
     assert connection.is_idle
+
+
+@on_loop
+async def test_calls_of_one_connection_are_on_their_way_together_and_answered_in_order():
+    server, wire, connection = connected()
+    paths = ["/turn1", "/turn2", "/3", "/turn4"]
+    connection.data_received(b"".join(get(path, method="HEAD" if path == "/turn2" else "GET") for path in paths))
+    first, second, fourth = server.door.entries
+    assert not connection.is_idle
+    fourth.answer()
+    second.answer()
+    assert wire.sent == b""
+    first.answer()
+    assert wire.bodies() == [b"/turn1", b"", b"/3", b"/turn4"]
+    assert connection.is_idle
+
+
+@on_loop
+async def test_a_task_and_a_refusal_come_after_the_calls_before_them():
+    server, wire, connection = connected()
+    server.door.gate.set()
+    connection.data_received(get("/turn1") + get("/slow2") + get("/3") + b"nonsense\r\n\r\n")
+    await turns()
+    assert wire.sent == b""
+    server.door.entries[0].answer()
+    await turns()
+    assert wire.bodies()[:3] == [b"/turn1", b"/slow2", b"/3"]
+    assert wire.sent.count(b"connection: close") == 1
+    assert b"not valid HTTP" in wire.bodies()[3]
+    assert wire.eof_sent
+
+
+@on_loop
+async def test_only_so_many_calls_of_one_connection_are_on_their_way():
+    server, wire, connection = connected()
+    connection.data_received(b"".join(get(f"/turn{number}") for number in range(40)))
+    answered = 0
+    while answered < 40:
+        entries = server.door.entries
+        assert len(entries) - answered <= 16
+        entries[answered].answer()
+        answered += 1
+        await turns(2)
+    assert wire.bodies() == [f"/turn{number}".encode() for number in range(40)]
+    assert not wire.reading_paused
+
+
+@on_loop
+async def test_a_call_is_given_up_when_its_client_is_gone():
+    server, wire, connection = connected()
+    connection.data_received(get("/turn1") + get("/turn2"))
+    connection.connection_lost(None)
+    assert all(entry.cancelled for entry in server.door.entries)
+    server.door.entries[0].answer()
+    assert wire.sent == b""
+    assert connection.is_idle
+
+
+@on_loop
+async def test_a_closing_server_answers_the_calls_that_are_on_their_way():
+    server, wire, connection = connected()
+    connection.data_received(get("/turn1") + get("/turn2"))
+    server.closing = True
+    connection.finish()
+    assert not wire.closed
+    for entry in server.door.entries:
+        entry.answer()
+    assert wire.bodies() == [b"/turn1", b"/turn2"]
+    assert wire.sent.count(b"connection: close") == 1
+    assert wire.closed
 
 
 @on_loop

@@ -58,16 +58,14 @@ def measure_batches(run: Callable[[int], float]) -> BatchCosts:
     one = seconds = _shortest(run, 1)
     rows = worth = 1
     while rows < LARGEST_BATCH_ROWS and seconds < BATCH_BUDGET_S:
-        more = 2 * rows
-        longer = _shortest(run, more)
-        if longer > BATCH_BUDGET_S:
-            break
-        if longer / more <= _WORTH * seconds / rows:
-            worth = more
-        elif more > 4 * worth:
+        before = seconds / rows
+        rows *= 2
+        seconds = _shortest(run, rows)
+        if seconds <= BATCH_BUDGET_S and seconds / rows <= _WORTH * before:
+            worth = rows
+        elif rows > 4 * worth:
             break  # it has not become cheaper for two sizes: one alone may be the machine's doing
-        rows, seconds = more, longer
-    per_row = max((seconds - one) / max(rows - 1, 1), 1e-7)
+    per_row = max((seconds - one) / (rows - 1), 1e-7) if rows > 1 else one
     inline = 0 if one >= INLINE_BUDGET_S else max(1, int((INLINE_BUDGET_S - one) / per_row))
     return BatchCosts(max(0.0, one - per_row), per_row, worth, inline)
 
