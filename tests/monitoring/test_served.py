@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loopwright.features.columns import served_rows
 from loopwright.features.field import Field
-from loopwright.monitoring.served import _parse, _parse_loosely, served_columns, training_columns
+from loopwright.monitoring.served import _parse_loosely, served_columns, training_columns
 from loopwright.serving.prediction_record import features_json
 
 FIELDS = (
@@ -30,8 +30,9 @@ _number = st.floats(allow_nan=False, allow_infinity=False, width=32)
             {},
             optional={
                 "x": st.none() | _number,
-                "n": st.integers(-1000, 1000),
-                "city": st.none() | st.sampled_from(["Oslo", "Bergen", "Voss\n{}"]),
+                "n": st.integers(-1000, 1000) | st.booleans() | st.sampled_from(["7", "-1.5", "much", ""]),
+                "X": _number,
+                "city": st.none() | st.sampled_from(["Oslo", "Bergen", "Voss\n{}"]) | st.integers(0, 9) | st.booleans(),
                 "fast": st.booleans() | st.none(),
                 "pixels.mean": _number,
                 "extra": st.text(max_size=5),
@@ -44,7 +45,7 @@ _number = st.floats(allow_nan=False, allow_infinity=False, width=32)
 def test_the_fast_and_the_patient_reader_agree(rows):
     texts = [json.dumps(row) for row in rows]
     watched = [field for field in FIELDS if field.dtype != "timestamp"]
-    fast, patient = _parse(texts, watched), _parse_loosely(texts, watched)
+    fast, patient = served_columns(pa.array(texts), FIELDS), _parse_loosely(texts, watched)
     assert {name: values.to_pylist() for name, values in fast.items()} == {
         name: values.to_pylist() for name, values in patient.items()
     }
@@ -80,3 +81,12 @@ def test_numbers_as_text_and_rows_without_features_do_not_stop_the_reader():
     assert columns["x"].to_pylist() == [1.5, None, None, None]
     assert columns["city"].to_pylist() == ["3", None, None, None]
     assert "when" not in columns
+
+
+def test_names_that_differ_in_case_are_told_apart():
+    columns = served_columns(pa.array(['{"x": 1, "X": 2}']), (Field("x", "float64"), Field("X", "float64")))
+    assert {name: values.to_pylist() for name, values in columns.items()} == {"x": [1.0], "X": [2.0]}
+
+
+def test_a_row_that_is_no_json_is_a_row_without_features():
+    assert served_columns(pa.array(['{"x": 1}', "{"]), (Field("x", "float64"),))["x"].to_pylist() == [1.0, None]

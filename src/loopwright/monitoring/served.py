@@ -7,14 +7,18 @@ the same four that were frozen on the training rows.
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
+import duckdb
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
+
+from loopwright.core.storage.duck import borrowed, quote_text, to_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
 
 Summary: TypeAlias = Literal["mean", "std", "min", "max"]
 SUMMARIES: Final[tuple[Summary, ...]] = get_args(Summary)
-_BLOCK_BYTES: Final = 1 << 22
 
 
 def summarise(vectors: NDArray[np.generic]) -> dict[Summary, NDArray[np.float64]]:
@@ -74,33 +77,28 @@ def served_columns(features: pa.Array | pa.ChunkedArray, fields: Sequence[Field]
         fields: The model's inputs.
     """
     watched = [field for field in fields if is_watched(field)]
-    texts = [text or "{}" for text in features.to_pylist()]
-    if not texts or not watched:
+    if not len(features) or not watched:
         return {}
-    try:
-        return _parse(texts, watched)
-    except pa.ArrowInvalid:
-        return _parse_loosely(texts, watched)
+    kinds = {name: kind for field in watched for name, kind in _sql_types(field).items()}
+    if len({name.casefold() for name in kinds}) == len(kinds):  # SQL does not tell other names apart
+        with suppress(duckdb.Error):
+            return _parse(features, kinds)
+    return _parse_loosely([text or "{}" for text in features.to_pylist()], watched)
 
 
-def _parse(texts: list[str], fields: Sequence[Field]) -> dict[str, pa.Array]:
-    """Parse all rows in one vectorised pass; raises ArrowInvalid where a value is not of its declared type."""
-    kinds = {name: kind for field in fields for name, kind in _json_types(field).items()}
-    options = pyarrow.json.ParseOptions(explicit_schema=pa.schema(kinds), unexpected_field_behavior="ignore")
-    block = max(_BLOCK_BYTES, 4 * max(map(len, texts)) + 2)
-    reading = pyarrow.json.ReadOptions(block_size=block)
-    data = pa.BufferReader("\n".join(texts).encode())
-    table = pyarrow.json.read_json(data, parse_options=options, read_options=reading)
-    columns = {name: table.column(name).combine_chunks() for name in kinds}
-    return {name: values.cast(pa.string()) if values.type == pa.bool_() else values for name, values in columns.items()}
+def _parse(features: pa.Array | pa.ChunkedArray, kinds: Mapping[str, str]) -> dict[str, pa.Array]:
+    """Parse all rows in one vectorised pass; raises DuckDB's error where a row is not JSON."""
+    with borrowed() as con:
+        con.register("served", pa.table({"features": features}))
+        query = f"SELECT unnest(from_json(nullif(features, ''), {quote_text(json.dumps(kinds))})) FROM served"
+        table = to_arrow(con.sql(query))
+    return {name: table.column(place).combine_chunks() for place, name in enumerate(kinds)}
 
 
-def _json_types(field: Field) -> dict[str, pa.DataType]:
+def _sql_types(field: Field) -> dict[str, str]:
     if field.is_vector:
-        return {f"{field.name}.{summary}": pa.float64() for summary in SUMMARIES}
-    if field.dtype == "bool":
-        return {field.name: pa.bool_()}
-    return {field.name: pa.string() if is_category(field) else pa.float64()}
+        return {f"{field.name}.{summary}": "DOUBLE" for summary in SUMMARIES}
+    return {field.name: "VARCHAR" if is_category(field) else "DOUBLE"}
 
 
 def _scalar(field: Field, values: pa.Array) -> pa.Array:
