@@ -22,6 +22,7 @@ from loopwright.core.storage.stores import open_stores
 from loopwright.registry.given import given_candidate
 from loopwright.registry.registry import Registry
 from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.front_door import FrontDoor
 from loopwright.serving.http_message import HttpRequest, HttpResponse, error_response
 from loopwright.serving.loading import prepare
 from loopwright.serving.metrics import ServingMetrics
@@ -99,7 +100,7 @@ def served(tmp_path_factory):
         "absent", log=logs["total"], metrics=metrics, executor=executor, shadow=shadow, clock=clock, ids=ids
     )
     state = SimpleNamespace(draining=False, not_ready_because=lambda: None)
-    door = OpenInferenceDoor(endpoints, state=state, clock=clock, version="1")
+    door = OpenInferenceDoor(endpoints, state=state, metrics=metrics, clock=clock, version="1")
     with asyncio.Runner() as runner:
 
         def ask(path, body=b"", method="POST", headers=None) -> HttpResponse:
@@ -272,6 +273,53 @@ def test_readiness_of_the_server_and_of_models(served):
         served.state.not_ready_because = lambda: None
     assert answer.status == 503
     assert json.loads(answer.body) == {"live": True, "ready": False, "error": "the model 'absent' is not loaded"}
+
+
+def test_statistics_count_what_was_answered(served):
+    def stats(path: str) -> dict:
+        return json.loads(served.ask(path, method="GET").body)["model_stats"]
+
+    [before] = stats("/v2/models/total/stats")
+    tensor = {"name": "m", "datatype": "FP64", "shape": [2, 3], "data": [1] * 6}
+    assert served.ask("/v2/models/total/infer", json.dumps({"inputs": [tensor]}).encode()).status == 200
+    bad = {"name": "m", "datatype": "FP64", "shape": [1, 3], "data": [None] * 3}
+    assert served.ask("/v2/models/total/infer", json.dumps({"inputs": [bad]}).encode()).status == 400
+    [after] = stats("/v2/models/total/versions/1/stats")
+    assert (after["name"], after["version"]) == ("total", "1")
+    assert after["inference_count"] - before["inference_count"] == 2
+    for state in ("success", "fail"):
+        assert after["inference_stats"][state]["count"] - before["inference_stats"][state]["count"] == 1
+    assert len(stats("/v2/models/stats")) == 4
+    assert served.ask("/v2/models/total/versions/9/stats", method="GET").status == 404
+    assert served.ask("/v2/models/total/stats", method="POST").status == 405
+
+
+def test_statistics_are_those_of_all_processes(served):
+    """The front door puts the sums of all workers in the place of its own process's."""
+
+    class Members:
+        async def exposition(self) -> bytes:
+            name = "loopwright_requests_total"
+            return b"\n".join(
+                b'%s{model="total",version="1",route="%s",protocol="rows",code="%s"} %d\n' % (name.encode(), *rest)
+                for rest in (
+                    (b"champion", b"200", 40),
+                    (b"pinned", b"200", 2),
+                    (b"champion", b"500", 3),
+                    (b"shadow", b"200", 9),
+                )
+            )
+
+    own = served.ask("/v2/models/total/stats", method="GET")
+
+    class Behind:
+        def respond(self, _request: HttpRequest) -> HttpResponse:
+            return own
+
+    front = FrontDoor(Behind(), Members())
+    answer = asyncio.run(front.respond(HttpRequest("GET", "/v2/models/total/stats", {}, b"")))
+    [one] = json.loads(answer.body)["model_stats"]
+    assert (one["inference_stats"]["success"]["count"], one["inference_stats"]["fail"]["count"]) == (42, 3)
 
 
 INFER = "/v2/models/simple/infer"

@@ -57,6 +57,7 @@ class _Series(NamedTuple):
 
     key: tuple[str, str, str, str, str]
     requests: dict[tuple[str, str, str, str, str], int]
+    sums: list[float]  # rows, seconds
     seconds: _Distribution
     rows: _Distribution
 
@@ -68,6 +69,7 @@ class ServingMetrics:
         self.registry = CollectorRegistry()
         self._logs: dict[str, PredictionLog] = {}
         self._requests: dict[tuple[str, str, str, str, str], int] = {}
+        self._sums: dict[tuple[str, str, str, str, str], list[float]] = {}
         self._seconds: dict[tuple[str, str, str], _Distribution] = {}
         self._rows: dict[tuple[str, str], _Distribution] = {}
         self._lookups: dict[tuple[str, str, str], int] = {}
@@ -115,6 +117,8 @@ class ServingMetrics:
         if series is None:
             series = self._series[key] = self._new_series(model, str(version), route, protocol, str(code))
         series.requests[series.key] += 1
+        series.sums[0] += rows
+        series.sums[1] += seconds
         for observed, value in ((series.seconds, seconds), (series.rows, rows)):
             observed.counts[bisect_left(observed.bounds, value)] += 1  # not by observe(): a call less
             observed.total += value
@@ -125,6 +129,7 @@ class ServingMetrics:
         return _Series(
             labels,
             self._requests,
+            self._sums.setdefault(labels, [0, 0.0]),
             self._seconds.setdefault((model, version, route), _Distribution(LATENCY_BUCKETS_S)),
             self._rows.setdefault((model, route), _Distribution(_ROW_BUCKETS)),
         )
@@ -191,6 +196,14 @@ class ServingMetrics:
         )
         for key, count in list(self._requests.items()):
             requests.add_metric(key, count)
+        labels = ("model", "version", "route", "protocol", "code")
+        answered = CounterMetricFamily("loopwright_rows", "Rows of the requests, by HTTP status.", labels=labels)
+        busy = CounterMetricFamily(
+            "loopwright_busy_seconds", "From acceptance to the logged answer, by HTTP status.", labels=labels
+        )
+        for key, (row_count, spent) in list(self._sums.items()):
+            answered.add_metric(key, row_count)
+            busy.add_metric(key, spent)
         seconds = HistogramMetricFamily(
             "loopwright_request_seconds",
             "From acceptance to the logged answer.",
@@ -208,7 +221,7 @@ class ServingMetrics:
         )
         for lookup_key, count in list(self._lookups.items()):
             lookups.add_metric(lookup_key, count)
-        yield from (requests, seconds, rows, lookups)
+        yield from (requests, answered, busy, seconds, rows, lookups)
 
 
 class _PerRequest:

@@ -1,6 +1,6 @@
 """The routes of the Open Inference Protocol v2 over HTTP: everything under ``/v2``.
 
-Besides the protocol's own: binary tensors, and of the extension "model repository" the index.
+Besides the protocol's own: binary tensors, statistics, and of the extension "model repository" the index.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from loopwright.serving.content_encoding import unpacked
 from loopwright.serving.door_answer import only, served_headers, written
 from loopwright.serving.endpoint import InferenceCall
 from loopwright.serving.http_message import decode_json, json_response
+from loopwright.serving.model_statistics import model_statistics
 from loopwright.serving.open_inference import (
     HEADER_LENGTH,
     model_document,
@@ -24,18 +25,19 @@ from loopwright.serving.request_headers import deadline, pinned_version, version
 from loopwright.serving.tensor_answer import check_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from loopwright.core.clock import Clock
     from loopwright.features.request import RequestField
     from loopwright.serving.door_answer import Answer
     from loopwright.serving.endpoint import Endpoint
     from loopwright.serving.http_message import HttpRequest, HttpResponse
+    from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.open_inference import TensorRequest
     from loopwright.serving.server_state import ServerState
     from loopwright.serving.slot import Active, Slot
 
-EXTENSIONS = ("binary_tensor_data", "model_repository(index)", "schedule_policy(timeout)")
+EXTENSIONS = ("binary_tensor_data", "model_repository(index)", "schedule_policy(timeout)", "statistics")
 BINARY = "oip-binary"
 
 
@@ -45,12 +47,22 @@ class OpenInferenceDoor:
     Args:
         endpoints: The served models by name.
         state: The server's readiness.
+        metrics: What this process has counted.
         version: The server's version, for its metadata.
     """
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], *, state: ServerState, clock: Clock, version: str) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, Endpoint],
+        *,
+        state: ServerState,
+        metrics: ServingMetrics,
+        clock: Clock,
+        version: str,
+    ) -> None:
         self._endpoints = endpoints
         self._state = state
+        self._metrics = metrics
         self._clock = clock
         self._version = version
 
@@ -68,6 +80,9 @@ class OpenInferenceDoor:
         if path == "/v2/repository/index":
             only(request, "POST")
             return self._index(request)
+        if path == "/v2/models/stats":
+            only(request, "GET", "HEAD")
+            return self._statistics(self._endpoints.values())
         if path.startswith("/v2/models/"):
             return self._model(request, given, path[11:].strip("/").split("/"))
         only(request, "GET", "HEAD")
@@ -96,6 +111,16 @@ class OpenInferenceDoor:
                 entries.append({"name": name, "state": "UNAVAILABLE", "reason": "no version is loaded"})
         return json_response(entries)
 
+    def _statistics(self, endpoints: Iterable[Endpoint], pinned: int | None = None) -> HttpResponse:
+        """Say what this process has answered; with several, the front door puts the sums of all in its place."""
+        served = [
+            (endpoint.model, str(number))
+            for endpoint in endpoints
+            for number in sorted(_slots(endpoint.active))
+            if pinned in (None, number)
+        ]
+        return json_response(model_statistics(served, self._metrics.exposition()))
+
     def _endpoint(self, model: str) -> Endpoint:
         endpoint = self._endpoints.get(model)
         if endpoint is None:
@@ -114,7 +139,7 @@ class OpenInferenceDoor:
         if rest == ["infer"]:
             only(request, "POST")
             return self._infer(endpoint, request, given, pinned)
-        if rest not in ([], ["ready"]):
+        if rest not in ([], ["ready"], ["stats"]):
             raise NotFoundRequestError(f"There is nothing at {request.path[:200]}.")
         only(request, "GET", "HEAD")
         slots = _slots(active)
@@ -127,6 +152,8 @@ class OpenInferenceDoor:
             return json_response({"name": endpoint.model, "ready": ready}, status=200 if ready else 503)
         if active is None:
             raise NotReadyError(f"The model '{endpoint.model}' is not loaded.", hint="Try again in a moment.")
+        if rest == ["stats"]:
+            return self._statistics([endpoint], pinned)
         shown = slots[pinned] if pinned is not None else active.champion
         return json_response(
             model_document(endpoint.model, sorted(slots), shown.predictor.inputs, shown.predictor.loaded.signature)

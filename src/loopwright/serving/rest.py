@@ -92,7 +92,7 @@ class RestDoor:
         self._guard = guard
         self._options = options or HttpOptions()
         self._calls = ModelCalls(endpoints, clock=clock)
-        self._open_inference = OpenInferenceDoor(endpoints, state=state, clock=clock, version=version)
+        self._open_inference = OpenInferenceDoor(endpoints, state=state, metrics=metrics, clock=clock, version=version)
         self._mlflow = MlflowDoor(self._calls, state=state, version=version)
         self._tf_serving = TfServingDoor(self._calls)
         self._docs = DocsDoor(endpoints, datasets=datasets, version=version, guard=guard)
