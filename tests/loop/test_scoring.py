@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from loopwright.core.ids import Ids, seeded_entropy
 from loopwright.features.examples import from_table
 from loopwright.features.training_set import list_records
 from loopwright.loop.controller import Controller
+from loopwright.loop.erase import erase_rows
 from loopwright.loop.loading import load_loop
 from loopwright.loop.score_process import FIRST_PAUSE_S, ScoreProcess, score_due
 from loopwright.loop.scoring import DueScoring, batch_statuses, due_scorings, request_for
@@ -27,7 +29,7 @@ from loopwright.loop.status import status_of
 from loopwright.loop.turn import run_turn
 from loopwright.monitoring.system import system_figures
 from loopwright.serving.compactor import PredictionTable
-from loopwright.serving.scoring.destination import LakeTable
+from loopwright.serving.scoring.destination import Folder, LakeTable
 from loopwright.serving.scoring.job import ScoreRequest
 from loopwright.serving.scoring.scorer import Scorer
 from loopwright.serving.scoring.source import DatasetRows, FileRows
@@ -244,3 +246,20 @@ def test_the_process_says_what_is_wrong(turned):
     assert ended.returncode == 2
     assert "There is no model with lw.batch 'nothing'" in ended.stderr + ended.stdout
     assert Path(turned / "loop.py").is_file()
+
+
+def test_erasing_a_row_takes_its_answers_along(turned, tmp_path):
+    project = shutil.copytree(turned, tmp_path / "project")
+    with Workspace.open(project) as workspace:
+        scorer = Scorer(workspace.stores, workspace.data, compute=LocalCompute(0))
+        (project / "gaps.csv").write_text("parcel_id,weight_kg,zone\np7,,near\np8,,near\n")
+        scorer.score(ScoreRequest("price", DatasetRows("parcels", "event_time"), LakeTable("kept"), log=True))
+        scorer.score(ScoreRequest("price", FileRows("gaps.csv"), LakeTable("kept")))
+        scorer.score(ScoreRequest("price", DatasetRows("parcels"), Folder(project / "out")))
+        done = erase_rows(workspace, "parcels", "parcel_id", ["p7"], reason="asked", by="test")
+        tables = workspace.stores.tables
+        assert "p7" not in tables.read("scores/kept")["parcel_id"].to_pylist()
+        assert tables.count("scores/kept") == 179
+        assert tables.read("score_rejects/kept")["key"].to_pylist() == ["p8"]
+        assert "p7" not in PredictionTable(workspace.stores, "price").read()["key"].to_pylist()
+        assert any(str(project / "out") in one.name for one in done.report.remains)

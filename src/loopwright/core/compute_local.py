@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 from loopwright.core.compute import MOST_ATTEMPTS, Failure, TaskEnd, opened
 from loopwright.core.compute_worker import DONE, READY
 from loopwright.core.errors import FailedError
+from loopwright.core.openmp import environment_of_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -167,7 +168,11 @@ def _start() -> _Worker:
     command = [sys.executable, "-P", "-m", "loopwright.core.compute_worker", str(there.fileno()), str(reading)]
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdout=subprocess.DEVNULL, pass_fds=(there.fileno(), reading), start_new_session=True
+            command,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(there.fileno(), reading),
+            start_new_session=True,
+            env=environment_of_one_thread(),
         )
     except OSError as error:
         for descriptor in (here.detach(), writing):

@@ -30,6 +30,7 @@ from loopwright.loop.lock import turn_lock
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.monitoring.outcomes import erase_outcomes
 from loopwright.serving.compactor import PredictionTable
+from loopwright.serving.scoring.erase import erase_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -192,12 +193,17 @@ class _Elsewhere:
             outcomes = erase_outcomes(self._stores, model, ids, self._scratch)
 
         predictions = served.erase(condition, self._scratch, before)
+        by_key = self._rows.matches('"key"', sorted(self._keys))
+        column = self._row.key_column
+        scores, folders = erase_scores(self._stores, model, column, self._rows.matches, by_key, self._scratch)
+        for folder in folders:
+            self._remains.append(Remainder("files", f"{folder}: answers in files", f"delete what is in {folder}"))
         Trash(self._stores).forget([f"tables/{kind}/{model}/" for kind in ("predictions", "outcomes", "labels")])
         for name in served.open_segments() if predictions else ():
             self._remains.append(
                 Remainder("log", f"{model}/{name}", "its server deletes it when it ends: restart loopwright up")
             )
-        return predictions, outcomes
+        return predictions + scores, outcomes
 
     def _delete_replaced(self) -> None:
         """Delete the files of training sets that were replaced, unless another one has the same."""
