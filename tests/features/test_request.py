@@ -44,3 +44,10 @@ def test_what_is_no_integer_of_64_bits_is_refused(number):
     for rows in ([{"x": number}], RowBatch({"x": [number]}, 1)):
         with pytest.raises(InvalidRequestError, match="too large"):
             assembly("int", required=True).assemble(rows)
+
+
+def test_what_is_too_large_for_32_bits_is_refused():
+    pixels = FeatureAssembly((RequestField("pixels", "float", shape=(2,)),), (Field("pixels", "float32", shape=(2,)),))
+    assert pixels.assemble([{"pixels": [1, 2.5]}]).columns["pixels"].tolist() == [[1.0, 2.5]]
+    with pytest.raises(InvalidRequestError, match="32 bits"):
+        pixels.assemble([{"pixels": [1, 1e300]}])

@@ -103,7 +103,12 @@ def as_field(values: Array, field: Field) -> Array:
         if values.size and (values.min() < limits.min or values.max() > limits.max):
             message = f"The field '{field.name}' takes whole numbers of 32 bits."
             raise InvalidRequestError(message, field=field.name)
-    return values.astype(field.dtype)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(field.dtype)
+    if narrow.dtype.kind == "f" and bool((np.isinf(narrow) & np.isfinite(values)).any()):
+        message = f"The field '{field.name}' takes numbers of 32 bits, and one is too large."
+        raise InvalidRequestError(message, field=field.name)
+    return narrow
 
 
 def read_block(batch: RowBatch, names: tuple[str, ...], known: frozenset[str]) -> ColumnBlock | None:
