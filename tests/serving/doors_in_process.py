@@ -91,6 +91,7 @@ class Served:
         self.loop = asyncio.new_event_loop()
         self.metrics = ServingMetrics()
         self.logs = []
+        self.not_ready: str | None = None
         self.endpoints = {}
         shadow = SimpleNamespace(offer=bool, close=lambda: None)
         for name, versions in models.items():
@@ -102,7 +103,7 @@ class Served:
             stage = "canary" if len(slots) > 1 else "none"
             endpoint.active = Active(Routing(*numbers, *([None] * (2 - len(numbers))), stage), *slots)
             self.endpoints[name] = endpoint
-        state = SimpleNamespace(draining=False, not_ready_because=lambda: None)
+        state = SimpleNamespace(draining=False, not_ready_because=lambda: self.not_ready)
         guard = SimpleNamespace(check=self.check, admit=self.admit, is_on=False)
         parts = {"outcomes": None, "ingest": None, "metrics": self.metrics, "clock": clock, "ids": ids}
         self.token = None

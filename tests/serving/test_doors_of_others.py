@@ -369,3 +369,14 @@ def test_errors_can_keep_the_schema_to_themselves(serve):
         assert "churn" not in document["error"]
     assert served.ask("GET", "/predict/churn").status == 405
     assert served.post("/predict/churn", {}, x_request_id="mine")[1]["request_id"] == "mine"
+
+
+def test_a_server_without_detail_keeps_the_reasons_of_its_state(serve):
+    served = serve(error_detail=False)
+    served.not_ready = "churn/3 could not be loaded: ValueError"
+    for path in ("/readyz", "/ping", "/v2/health/ready"):
+        answer = served.ask("GET", path)
+        assert (answer.status, b"churn" in answer.body) == (503, False)
+    loud = serve()
+    loud.not_ready = served.not_ready
+    assert b"churn/3" in loud.ask("GET", "/readyz").body

@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loopwright.core.errors import InvalidRequestError, TooLargeError, UnsupportedMediaError
+from loopwright.features.assembly import FeatureAssembly
+from loopwright.features.field import Field
 from loopwright.features.request import RequestField
 from loopwright.serving import arrow_message, parquet_pages
 from loopwright.serving.content_encoding import unpacked
@@ -286,6 +288,7 @@ BODIES = {
     st.integers(0, 30),
 )
 @settings(max_examples=300)
+@example(ARROW_FILE, [(1538, 128)], 0)  # a time zone that is no text
 def test_a_broken_table_is_a_refusal(kind, changes, cut):
     body = bytearray(BODIES[kind])
     for place, value in changes:
@@ -326,3 +329,38 @@ def test_chunks_of_one_column_come_together():
     assert column_values("x", chunked).tolist() == [1, 2, 3]
     assert column_values("x", pa.chunked_array([[1], [None, 3]])) == [1, None, 3]
     assert column_values("x", pa.chunked_array([], pa.int64())) == []
+
+
+ARRAY = (RequestField("pixels", "float", shape=(2, 2)),)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.float32()),
+        pa.list_(pa.float64(), 4),
+        pa.large_list(pa.int8()),
+        pa.list_(pa.list_(pa.float64(), 2), 2),
+        pa.list_(pa.list_(pa.float16())),
+    ],
+)
+def test_arrays_per_row_come_as_lists(kind):
+    flat = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]
+    values = flat if not pa.types.is_nested(kind.value_type) else [[row[:2], row[2:]] for row in flat]
+    rows = read_rows(arrow(pa.table({"pixels": pa.array(values, kind)})), ARROW_STREAM, ARRAY).rows
+    assembled = FeatureAssembly(ARRAY, (Field("pixels", "float32", shape=(2, 2)),)).assemble(rows)
+    assert assembled.columns["pixels"].reshape(4, 4).tolist() == flat
+
+
+@pytest.mark.parametrize("values", [[[1.0, 2.0], [1.0, 2.0, 3.0]], [[1.0] * 4, None], [[1.0, 2.0, 3.0, None]]])
+def test_rows_that_are_no_arrays_of_the_shape_are_refused_by_name(values):
+    rows = read_rows(arrow(pa.table({"pixels": values})), ARROW_STREAM, ARRAY).rows
+    with pytest.raises(InvalidRequestError) as raised:
+        FeatureAssembly(ARRAY, (Field("pixels", "float32", shape=(2, 2)),)).assemble(rows)
+    assert raised.value.field == "pixels"
+
+
+@pytest.mark.parametrize("values", [["a"], [["a"]], [{"a": 1}]])
+def test_columns_that_hold_no_numbers_are_no_arrays(values):
+    with pytest.raises(InvalidRequestError, match="no array of numbers"):
+        read_rows(arrow(pa.table({"pixels": values})), ARROW_STREAM, ARRAY)

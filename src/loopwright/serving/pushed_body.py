@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/jsonlines", "application/x-jsonlines"})
 _ARROW = "application/vnd.apache.arrow.stream"
-# What may be a name that no engine takes: an empty one, or one with a zero in it. Names are looked at where it is found.
+# What may be a name that no engine takes: an empty one, or one with a zero in it. Where it is found, names are read.
 _BAD_NAME = re.compile(rb'""\s*:|\\u0000')
 _decode_line = msgspec.json.Decoder().decode
 

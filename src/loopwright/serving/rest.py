@@ -26,6 +26,7 @@ from loopwright.serving.pending_response import PendingResponse
 from loopwright.serving.request_headers import request_id
 from loopwright.serving.rows_answer import accepted_response, rows_response
 from loopwright.serving.rows_body import read_rows
+from loopwright.serving.server_state import QuietState
 from loopwright.serving.tf_serving_door import TfServingDoor
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class RestDoor:
         self._version = version
         self._guard = guard
         self._options = options or HttpOptions()
+        if not self._options.error_detail:
+            self._state = state = QuietState(state)
         self._calls = ModelCalls(endpoints, clock=clock)
         self._open_inference = OpenInferenceDoor(endpoints, state=state, metrics=metrics, clock=clock, version=version)
         self._mlflow = MlflowDoor(self._calls, state=state, version=version)
@@ -128,7 +131,7 @@ class RestDoor:
         given = given or self._ids.new()
         _log.error("request failed", request_id=given, path=request.path, exc_info=error)
         failure = ModelFailedError(f"The request failed: {type(error).__name__}.", hint="See the server's log.")
-        return error_response(failure, request_id=given)
+        return error_response(failure, request_id=given, detail=self._options.error_detail)
 
     def refuse(self, request: HttpRequest, error: RequestError, given: str | None = None) -> HttpResponse:
         """Answer a request with what is wrong with it, and count it."""

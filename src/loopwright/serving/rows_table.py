@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loopwright.core.errors import TooLargeError
+import pyarrow as pa
+
+from loopwright.core.error_text import short_text
+from loopwright.core.errors import InvalidRequestError, TooLargeError
 from loopwright.serving.csv_body import read_csv, typed_texts
 from loopwright.serving.media_type import CSV, PARQUET
 from loopwright.serving.row_bounds import check_rows
@@ -37,20 +40,28 @@ def read_table(body: bytes, kind: str, inputs: Sequence[RequestField]) -> tuple[
         TooLargeError: When it is over a bound.
     """
     types = {field.name: str(field.type) for field in inputs}
+    arrays = {field.name for field in inputs if field.shape}
     names = {*types, KEY_COLUMN}
     read = {CSV: read_csv, PARQUET: read_parquet}.get(kind, read_arrow)
     table, others = read(body, names)
     check_rows(table.num_rows)
-    if kind != CSV:  # there each text stands in the body itself
-        total = sum(map(text_bytes, table.columns))
-        if total > MAX_TEXT_BYTES:
-            raise TooLargeError(f"The texts of the table have {total} bytes, written out.", hint="Send fewer rows.")
     columns: dict[str, Values] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if kind == CSV:
-            columns[name] = typed_texts(name, types.get(name, "string"), column)
-        else:
-            columns[name] = column_values(name, column)
+    try:
+        if kind != CSV:  # there each text stands in the body itself
+            _check_texts(table)
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if kind == CSV:
+                columns[name] = typed_texts(name, types.get(name, "string"), column)
+            else:
+                columns[name] = column_values(name, column, is_array=name in arrays)
+    except (pa.ArrowException, UnicodeDecodeError, OverflowError) as error:  # a type that says what cannot be
+        raise InvalidRequestError(f"The table cannot be read: {short_text(error)}.") from error
     missing: list[object] = [None] * table.num_rows
     columns.update(dict.fromkeys(others, missing))
     return columns, table.num_rows
+
+
+def _check_texts(table: pa.Table) -> None:
+    total = sum(map(text_bytes, table.columns))
+    if total > MAX_TEXT_BYTES:
+        raise TooLargeError(f"The texts of the table have {total} bytes, written out.", hint="Send fewer rows.")

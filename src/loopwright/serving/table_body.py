@@ -25,6 +25,7 @@ _MAX_COLUMNS = 10_000
 _MAX_BATCHES = 10_000
 _FILE_MAGIC = b"ARROW1"
 _LONGEST_FIXED = 16
+_NO_LISTS = "Send arrays as Arrow, or as JSON."
 
 
 def read_arrow(body: bytes, names: Collection[str]) -> tuple[pa.Table, list[str]]:
@@ -91,7 +92,7 @@ def read_parquet(body: bytes, names: Collection[str]) -> tuple[pa.Table, list[st
         check_names(present)
         for name in present:
             if name in names and name not in wanted:  # a list or a struct is several columns, none of this name
-                raise BadFieldError(f"The column '{name}' is nested.", field=name)
+                raise BadFieldError(f"The column '{name}' is nested.", field=name, hint=_NO_LISTS)
         table = file.read(columns=wanted, use_threads=False)
         return table, [name for name in present if name not in names]
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, RecursionError) as error:
@@ -108,7 +109,7 @@ def _check_pages(body: bytes, metadata: pq.FileMetaData, names: Collection[str])
     for name in wanted:
         column = schema.column(numbers[name])
         if column.max_repetition_level > 0:
-            raise BadFieldError(f"The column '{name}' holds lists.", field=name)
+            raise BadFieldError(f"The column '{name}' holds lists.", field=name, hint=_NO_LISTS)
         if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > _LONGEST_FIXED:
             raise BadFieldError(f"The column '{name}' has values of {column.length} bytes.", field=name)
     total = rows = 0

@@ -13,24 +13,27 @@ from loopwright.serving.http_message import BadFieldError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MOST_LISTED = 1_000_000  # numbers that are taken out one by one
+
 Values: TypeAlias = "list[object] | NDArray[np.generic]"
 
 
-def column_values(name: str, column: pa.ChunkedArray) -> Values:
+def column_values(name: str, column: pa.ChunkedArray, *, is_array: bool = False) -> Values:
     """Return the values of a column: an array where none is missing, otherwise a list with None.
 
     Args:
         name: What an error calls it.
         column: A column of numbers, truth values, times, texts or bytes; dictionaries of them too.
+        is_array: Whether the field takes an array per row, which is a list of numbers, perhaps of lists.
 
     Raises:
         BadFieldError: When it holds anything else (lists, structs, durations).
     """
-    parts = [_part(name, chunk) for chunk in column.chunks]
+    parts = [_arrays(name, chunk) if is_array else _part(name, chunk) for chunk in column.chunks]
     if len(parts) == 1:
         return parts[0]
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
-    if arrays and len(arrays) == len(parts):
+    if arrays and len(arrays) == len(parts) and len({array.shape[1:] for array in arrays}) == 1:
         return np.concatenate(arrays)
     return [value for part in parts for value in (part.tolist() if isinstance(part, np.ndarray) else part)]
 
@@ -69,6 +72,25 @@ def _part(name: str, chunk: pa.Array) -> Values:
     if pa.types.is_null(kind):
         return [None] * len(chunk)
     raise BadFieldError(f"The column '{name}' has the type {kind}, which no field takes.", field=name)
+
+
+def _arrays(name: str, chunk: pa.Array) -> Values:
+    """Return rows of lists as a matrix, one flat row each; as lists where they are not alike, for the words of why."""
+    if isinstance(chunk, pa.ExtensionArray):
+        chunk = chunk.storage
+    leaf, are_alike = chunk, True
+    while pa.types.is_list(leaf.type) or pa.types.is_large_list(leaf.type) or pa.types.is_fixed_size_list(leaf.type):
+        are_alike &= leaf.null_count == 0 and len(pc.unique(pc.list_value_length(leaf))) <= 1
+        leaf = leaf.flatten()
+    kind = leaf.type
+    if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise BadFieldError(f"The column '{name}' has the type {chunk.type}, which is no array of numbers.", field=name)
+    if are_alike and leaf.null_count == 0 and len(chunk):
+        flat = cast("NDArray[np.generic]", leaf.to_numpy(zero_copy_only=False))
+        return flat.reshape(len(chunk), -1)
+    if len(leaf) > _MOST_LISTED:
+        raise BadFieldError(f"The rows of the column '{name}' are not of one shape.", field=name)
+    return cast("list[object]", chunk.to_pylist())
 
 
 def _plain(chunk: pa.Array) -> Values:
