@@ -24,6 +24,7 @@ _DROPPED = "loopwright_log_rows_dropped"
 _RULES: dict[str, Literal["highest", "lowest"]] = {
     "loopwright_ready": "lowest",
     "loopwright_model_load_seconds": "highest",
+    "loopwright_log_slow": "highest",
 }
 """How a gauge of several processes becomes one where their sum says nothing."""
 _KEPT_TYPES = ("counter", "histogram", "summary")
