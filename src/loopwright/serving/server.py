@@ -36,6 +36,7 @@ from loopwright.serving.guard import Guard
 from loopwright.serving.http_server import HttpServer
 from loopwright.serving.ingest_door import IngestDoor
 from loopwright.serving.listening import open_listening
+from loopwright.serving.log_ring import LogRoom
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.outcomes_door import OutcomesDoor
 from loopwright.serving.prediction_log import PredictionLog
@@ -99,6 +100,7 @@ class Server:
         self._io = ThreadPoolExecutor(1, "loopwright-io")
         self._ingests = ThreadPoolExecutor(2, "loopwright-ingest")  # outcomes do not wait for the commits of datasets
         self._logs: list[PredictionLog] = []
+        self._log_room = LogRoom()
         self._shadows: list[ShadowRunner] = []
         self.endpoints = {model: self._endpoint(model, deployment) for model, deployment in plan.models.items()}
         self.watch = ModelWatch(source, self.endpoints, online=online, metrics=self.metrics, clock=stores.clock)
@@ -126,7 +128,15 @@ class Server:
         )
 
     def _endpoint(self, model: str, deployment: OnlineDeployment) -> Endpoint:
-        log = PredictionLog(self._stores.local, model, clock=self._stores.clock, ids=self._stores.ids)
+        log = PredictionLog(
+            self._stores.local,
+            model,
+            clock=self._stores.clock,
+            ids=self._stores.ids,
+            fsync=deployment.log_fsync,
+            log_full=deployment.log_full,
+            room=self._log_room,
+        )
         shadow = ShadowRunner(capacity=self.plan.shadow_queue, on_drop=lambda: self.metrics.shadow_dropped(model))
         self.metrics.watch_log(log)
         self._logs.append(log)
