@@ -101,7 +101,7 @@ def test_look_by_look_is_what_one_look_at_all_sees(stores, clock, monkeypatch, s
         assert (arm.requests, arm.units, arm.errors) == (seen, len(units), errors)
         assert arm.latency.rows == arm.requests
     assert (evidence.pairs, evidence.disagreements) == (pairs, disagreements)
-    shutil.rmtree(stores.local / "index", ignore_errors=True)
+    shutil.rmtree(stores.local / "step_counts", ignore_errors=True)
     assert step_evidence(release, table, now=now) == evidence
 
 
@@ -131,7 +131,7 @@ def test_another_step_begins_at_nothing_and_the_old_one_is_forgotten(stores, clo
     assert step_evidence(release, PredictionTable(stores, "m"), now=clock.now()).champion.requests == 0
     release.experiment = EXPERIMENT
     assert step_evidence(release, PredictionTable(stores, "m"), now=clock.now()).champion.requests == 1
-    assert len([path for path in (stores.local / "index" / "steps" / "m").iterdir() if path.is_dir()]) == 1
+    assert len([path for path in (stores.local / "step_counts" / "m").iterdir() if path.is_dir()]) == 1
 
 
 def test_an_erasure_is_followed(stores, clock, tmp_path):
@@ -149,7 +149,7 @@ def test_damaged_counts_are_counted_anew(stores, clock, damage):
     append(stores, records(clock, 1, 1, "champion", unit=4))
     step_evidence(release, PredictionTable(stores, "m"), now=clock.now())
     append(stores, records(clock, 2, 1, "champion", unit=4))
-    said = next((stores.local / "index" / "steps" / "m").glob("*/counts.json"))
+    said = next((stores.local / "step_counts" / "m").glob("*/counts.json"))
     run = next(said.parent.glob("champion/*.run"))
     if damage == "missing":
         run.unlink()

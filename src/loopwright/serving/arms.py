@@ -91,7 +91,7 @@ class StepLook:
         self._table = predictions.table
         self._stores: Stores = predictions.stores
         self._other = "shadow" if release.stage == "shadow" else "canary"
-        self._folder = self._stores.local / "index" / "steps" / release.model
+        self._folder = self._stores.local / "step_counts" / release.model
 
     def counts(self) -> StepCounts:
         """Return the counts up to the newest version of the table."""
