@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from loopwright.serving.http_message import BadFieldError
+from loopwright.core.errors import InvalidRequestError
+from loopwright.serving.http_message import BadFieldError, decode_json
 from loopwright.serving.row_bounds import check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+def decode_python_json(body: bytes) -> object:
+    """Read JSON as Python's own module writes it: with ``NaN`` (taken as missing) and infinities, which JSON has not.
+
+    >>> decode_python_json(b'{"a": [1, NaN]}')
+    {'a': [1, None]}
+
+    Raises:
+        InvalidRequestError: When it is neither; says where.
+    """
+    if b"NaN" not in body and b"Infinity" not in body:
+        return decode_json(body)
+    try:
+        return json.loads(body, parse_constant=lambda name: None if name == "NaN" else float(name))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"The body is not valid JSON: {error}.") from error
 
 
 def listed_rows(rows: Sequence[object], names: Sequence[str]) -> list[dict[str, object]]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from loopwright.core.errors import InvalidRequestError, NotFoundRequestError
 from loopwright.serving.door_answer import only, served_headers
-from loopwright.serving.http_message import BadFieldError, HttpResponse, decode_json, json_response
-from loopwright.serving.json_rows import columnar_rows, listed_rows, name_of
+from loopwright.serving.http_message import BadFieldError, HttpResponse, json_response
+from loopwright.serving.json_rows import columnar_rows, decode_python_json, listed_rows, name_of
 from loopwright.serving.media_type import JSON, media_type
 from loopwright.serving.model_calls import CallForm
 from loopwright.serving.row_bounds import check_rows
@@ -75,7 +75,7 @@ class MlflowDoor:
 def _read(body: bytes, content_type: str | None, inputs: Sequence[RequestField]) -> RowsBody:
     if media_type(content_type) != JSON:
         return read_rows(body, content_type, inputs)
-    document = decode_json(body)
+    document = decode_python_json(body)
     if not isinstance(document, dict):
         raise InvalidRequestError(f"The body must be an object, got {name_of(document)}.")
     rows = _rows(document, inputs)

@@ -15,6 +15,7 @@ from loopwright.core.error_text import short_text
 from loopwright.core.errors import InvalidRequestError, TooLargeError
 from loopwright.serving import arrow_message, parquet_pages
 from loopwright.serving.http_message import BadFieldError
+from loopwright.serving.parquet_footer import read_footer
 from loopwright.serving.row_bounds import MAX_ROWS, check_rows
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ MAX_UNPACKED_BYTES = 128 << 20
 _MAX_COLUMNS = 10_000
 _MAX_BATCHES = 10_000
 _FILE_MAGIC = b"ARROW1"
-_LONGEST_FIXED = 16
 _NO_LISTS = "Send arrays as Arrow, or as JSON."
 
 
@@ -82,54 +82,25 @@ def read_parquet(body: bytes, names: Collection[str]) -> tuple[pa.Table, list[st
         TooLargeError: When it has more than 100,000 rows or would unpack to more than 128 MiB.
     """
     try:
-        # A footer counts its parts before it lists them: they are bounded, or a short one would fill the memory.
-        bounds = {"thrift_string_size_limit": len(body) + 1, "thrift_container_size_limit": 10 * _MAX_COLUMNS}
-        metadata = pq.ParquetFile(pa.BufferReader(body), pre_buffer=False, **bounds).metadata
-        check_rows(metadata.num_rows)
-        wanted, texts = _check_pages(body, metadata, names)
-        file = pq.ParquetFile(pa.BufferReader(body), pre_buffer=False, read_dictionary=texts, **bounds)
-        present = file.schema_arrow.names
-        check_names(present)
-        for name in present:
-            if name in names and name not in wanted:  # a list or a struct is several columns, none of this name
+        footer = read_footer(body, names)
+        check_rows(footer.rows)
+        check_names(footer.names)
+        for name in footer.names:
+            if name in names and name not in footer.wanted:
                 raise BadFieldError(f"The column '{name}' is nested.", field=name, hint=_NO_LISTS)
-        table = file.read(columns=wanted, use_threads=False)
-        return table, [name for name in present if name not in names]
-    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(f"The body cannot be read as Parquet: {short_text(error)}.") from error
-
-
-def _check_pages(body: bytes, metadata: pq.FileMetaData, names: Collection[str]) -> tuple[list[str], list[str]]:
-    """Check the columns that are read; return their names, and of those the ones with texts."""
-    if metadata.num_columns > _MAX_COLUMNS:
-        raise _columns(metadata.num_columns)
-    schema = metadata.schema
-    numbers = {schema.column(number).path: number for number in range(metadata.num_columns)}
-    wanted = [name for name in numbers if name in names]
-    for name in wanted:
-        column = schema.column(numbers[name])
-        if column.max_repetition_level > 0:
-            raise BadFieldError(f"The column '{name}' holds lists.", field=name, hint=_NO_LISTS)
-        if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > _LONGEST_FIXED:
-            raise BadFieldError(f"The column '{name}' has values of {column.length} bytes.", field=name)
-    total = rows = 0
-    for group in range(metadata.num_row_groups):
-        rows += max(0, metadata.row_group(group).num_rows)
-        check_rows(rows)
-        for name in wanted:
-            total += _chunk_bytes(body, metadata.row_group(group).column(numbers[name]))
+        total = 0
+        for chunk in footer.chunks:
+            total += parquet_pages.unpacked_bytes(
+                body, chunk.start, chunk.length, most=MAX_UNPACKED_BYTES, most_values=MAX_ROWS
+            )
             if total > MAX_UNPACKED_BYTES:
                 raise _bomb()
-    return wanted, [name for name in wanted if schema.column(numbers[name]).physical_type == "BYTE_ARRAY"]
-
-
-def _chunk_bytes(body: bytes, chunk: pq.ColumnChunkMetaData) -> int:
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-        start = chunk.dictionary_page_offset
-    return parquet_pages.unpacked_bytes(
-        body, start, chunk.total_compressed_size, most=MAX_UNPACKED_BYTES, most_values=MAX_ROWS
-    )
+        content = pa.BufferReader(footer.replaced(body))
+        table = pq.ParquetFile(content, pre_buffer=False, read_dictionary=footer.texts).read(use_threads=False)
+        table.validate(full=True)
+        return table, [name for name in footer.names if name not in names]
+    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError(f"The body cannot be read as Parquet: {short_text(error)}.") from error
 
 
 def check_names(names: list[str]) -> None:

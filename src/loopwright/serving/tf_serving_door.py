@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 from loopwright.core.errors import InvalidRequestError, NotFoundRequestError, NotReadyError
 from loopwright.serving.door_answer import only, served_headers
-from loopwright.serving.http_message import BadFieldError, decode_json, json_response
-from loopwright.serving.json_rows import columnar_rows, listed_rows, name_of
+from loopwright.serving.http_message import BadFieldError, json_response
+from loopwright.serving.json_rows import columnar_rows, decode_python_json, listed_rows, name_of
 from loopwright.serving.model_calls import CallForm
 from loopwright.serving.request_headers import version_number
 from loopwright.serving.row_bounds import check_rows
@@ -131,7 +131,7 @@ def _tensor(name: str, dtype: str, width: int | None = None) -> dict[str, object
 
 
 def _read(body: bytes, content_type: str | None, inputs: Sequence[RequestField]) -> RowsBody:  # noqa: ARG001 - a form
-    document = decode_json(body)
+    document = decode_python_json(body)
     if not isinstance(document, dict):
         raise InvalidRequestError(f"The body must be an object, got {name_of(document)}.")
     signature = document.get("signature_name")
