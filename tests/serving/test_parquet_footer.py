@@ -15,6 +15,8 @@ from loopwright.serving.media_type import PARQUET
 from loopwright.serving.parquet_footer import read_footer
 from loopwright.serving.rows_body import read_rows
 
+X = (RequestField("x", "float", required=False),)
+
 
 def parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()

@@ -31,10 +31,10 @@ def decode_python_json(body: bytes) -> object:
 
 
 def listed_rows(rows: Sequence[object], names: Sequence[str]) -> list[dict[str, object]]:
-    """Return rows by name: objects as they are, lists in the order of the names, single values for a single name.
+    """Return rows by name: objects as they are, lists in the order of the names; for a single name also bare values.
 
-    >>> listed_rows([{"a": 1}, [2]], ["a"]), listed_rows([3], ["a"])
-    ([{'a': 1}, {'a': 2}], [{'a': 3}])
+    >>> listed_rows([{"a": 1}, [2]], ["a"]), listed_rows([3, [4, 5]], ["a"])
+    ([{'a': 1}, {'a': 2}], [{'a': 3}, {'a': [4, 5]}])
 
     Raises:
         InvalidRequestError: When a row is none of these; says which.
@@ -43,12 +43,12 @@ def listed_rows(rows: Sequence[object], names: Sequence[str]) -> list[dict[str, 
     for number, row in enumerate(rows):
         if isinstance(row, dict):
             result.append(row)
-        elif isinstance(row, list):
-            if len(row) != len(names):
-                raise BadFieldError(f"Row {number} has {len(row)} values for {len(names)} columns.", row=number)
+        elif isinstance(row, list) and len(row) == len(names):
             result.append(dict(zip(names, row, strict=True)))
-        elif len(names) == 1:
+        elif len(names) == 1:  # the value itself, perhaps an array
             result.append({names[0]: row})
+        elif isinstance(row, list):
+            raise BadFieldError(f"Row {number} has {len(row)} values for {len(names)} columns.", row=number)
         else:
             raise BadFieldError(f"Row {number} must be an object or a list, got {name_of(row)}.", row=number)
     return result
