@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 _LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/jsonlines", "application/x-jsonlines"})
 _ARROW = "application/vnd.apache.arrow.stream"
-# What may be a name that no engine takes: an empty one, or one with a zero in it. Where it is found, names are read.
-_BAD_NAME = re.compile(rb'""\s*:|\\u0000')
 _decode_line = msgspec.json.Decoder().decode
 
 
@@ -43,8 +40,6 @@ def read_batch(body: bytes, content_type: str | None, batch_id: str | None) -> t
     else:
         rows, own = _json(body)
         batch_id = own or batch_id
-    if _BAD_NAME.search(body):
-        _check_named(rows)
     return PushedBatch(rows, batch_id), len(rows)
 
 
@@ -82,12 +77,6 @@ def _arrow(body: bytes) -> pa.Table:
         raise InvalidRequestError(f"The body is no Arrow stream: {reason}.") from error
     if table.num_rows == 0:
         raise _no_rows()
-    fields = list(table.schema)
-    while fields:
-        field = fields.pop()
-        if not _is_name(field.name):
-            raise _unnamed(None)
-        fields += [field.type.field(place) for place in range(field.type.num_fields)]
     return table
 
 
@@ -100,29 +89,6 @@ def _checked(rows: Sequence[object]) -> list[dict[str, object]]:
             raise BadFieldError(f"Row {number} is no object.", row=number, hint='Send {"rows": [{…}, …]}.')
         found.append(row)
     return found
-
-
-def _check_named(rows: Sequence[object]) -> None:
-    """Refuse rows in which a field, however deep, has a name that no engine takes."""
-    for number, row in enumerate(rows):
-        values: list[object] = [row]
-        while values:
-            value = values.pop()
-            if isinstance(value, dict):
-                if not all(map(_is_name, value)):
-                    raise _unnamed(number)
-                values += value.values()
-            elif isinstance(value, list):
-                values += value
-
-
-def _is_name(name: str) -> bool:
-    return bool(name) and "\0" not in name
-
-
-def _unnamed(row: int | None) -> BadFieldError:
-    message = "A field has an empty name, or one with a zero character."
-    return BadFieldError(message, row=row, hint="Give each field a name.")
 
 
 def _no_rows() -> InvalidRequestError:

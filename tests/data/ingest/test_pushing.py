@@ -79,6 +79,16 @@ def test_one_that_stops_does_not_stop_the_others(stores: Stores) -> None:
     assert Lake(stores).snapshot("d").rows == 2
 
 
+@pytest.mark.parametrize(
+    "bad", [{"": 1}, {"more": {"": 1}}, {"more": [{"a": {"b\0": 1}}]}, {"more": {}}, {"more": [{}]}]
+)
+def test_a_batch_with_columns_that_no_engine_has_is_refused_alone(stores: Stores, bad: dict[str, object]) -> None:
+    batches = [PushedBatch([{"id": "a", "kg": 1}]), PushedBatch([{"id": "b", "kg": 1, **bad}])]
+    stored, refused = Lake(stores).push_many(PARCELS, batches)
+    assert told(stored) == (1, 1, 0, 0, {})
+    assert isinstance(refused, SourceError)
+
+
 def test_a_strict_contract_keeps_back_rows_of_a_shared_commit(stores: Stores) -> None:
     data = Dataset("d", push(), contract=Contract([column("x", "int")], strict=True))
     answers = Lake(stores).push_many(data, [PushedBatch([{"x": 1}]), PushedBatch([{"x": 2, "y": 3}])])

@@ -76,6 +76,7 @@ class Pushing:
             name = f"push:{batch.batch_id or self._stores.ids.new()}"
             try:
                 (unit,) = plan_frame(batch.rows, {}, name=name, has_header=False).units
+                _check_columns(unit)
             except _OF_THE_BATCH as error:
                 answers[index] = error
                 continue
@@ -147,6 +148,18 @@ class Pushing:
             name: report_of(self._dataset.name, report, latest)
             for name, (_, report) in self._known([unit.name for unit in units]).items()
         }
+
+
+def _check_columns(unit: Unit) -> None:
+    """Refuse rows with columns that no engine has: without a name, or an object that has no field in any row."""
+    fields = [field for table in unit.batches() for field in table.schema]
+    while fields:
+        field = fields.pop()
+        if not field.name or "\0" in field.name:
+            raise SourceError("A field has an empty name, or one with a zero character.", hint="Give each a name.")
+        if pa.types.is_struct(field.type) and not field.type.num_fields:
+            raise SourceError(f"The field '{field.name}' is an object without any field.", hint="Leave it out.")
+        fields += [field.type.field(place) for place in range(field.type.num_fields)]
 
 
 def _joined(tables: Sequence[pa.Table]) -> list[pa.Table]:
