@@ -353,7 +353,7 @@ TWO = ONE | {"name": "INPUT1"}
             "'a'",
         ),
         ("/v2/models/simple/versions/9/infer", {"inputs": [ONE, TWO]}, 404, "Version 9"),
-        ("/v2/models/nobody/infer", {}, 404, "no model 'nobody'"),
+        ("/v2/models/nobody/infer", {}, 404, "unknown model: 'nobody'"),
         ("/v2/models/absent/infer", {"inputs": [ONE, TWO]}, 503, "not loaded"),
         ("/v2/models/absent/versions/1/ready", None, 503, "not loaded"),
         ("/v2/models/simple/versions/9/ready", None, 404, "Version 9"),

@@ -125,7 +125,9 @@ class OpenInferenceDoor:
         endpoint = self._endpoints.get(model)
         if endpoint is None:
             known = ", ".join(sorted(self._endpoints)) or "none"
-            raise NotFoundRequestError(f"There is no model '{model[:200]}' here.", hint=f"Served: {known}.")
+            raise NotFoundRequestError(
+                f"Request for unknown model: '{model[:200]}' is not served here.", hint=f"Served: {known}."
+            )
         return endpoint
 
     def _model(self, request: HttpRequest, given: str | None, parts: list[str]) -> Answer:

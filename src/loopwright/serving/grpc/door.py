@@ -114,7 +114,9 @@ class GrpcDoor:
         endpoint = self._parts.endpoints.get(model)
         if endpoint is None:
             known = ", ".join(sorted(self._parts.endpoints)) or "none"
-            raise NotFoundRequestError(f"There is no model '{model[:200]}' here.", hint=f"Served: {known}.")
+            raise NotFoundRequestError(
+                f"Request for unknown model: '{model[:200]}' is not served here.", hint=f"Served: {known}."
+            )
         return endpoint
 
     async def _stream_infer(self, stream: Stream) -> None:

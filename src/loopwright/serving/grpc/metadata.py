@@ -64,7 +64,9 @@ class ModelDescriptions:
         endpoint = self._parts.endpoints.get(request.name)
         if endpoint is None:
             known = ", ".join(sorted(self._parts.endpoints)) or "none"
-            raise NotFoundRequestError(f"There is no model '{request.name[:200]}' here.", hint=f"Served: {known}.")
+            raise NotFoundRequestError(
+                f"Request for unknown model: '{request.name[:200]}' is not served here.", hint=f"Served: {known}."
+            )
         pinned = version_number(request.version) if request.version else None
         slots, active = _slots(endpoint), endpoint.active
         if active is None:
