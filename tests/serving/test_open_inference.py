@@ -32,7 +32,9 @@ def test_a_matrix_is_taken_by_position(data):
 
 
 def test_a_vector_field_gets_a_list_per_row():
-    request = read_request({"inputs": [tensor("pixels", (2, 3), "FP32", range(6))]}, (RequestField("pixels", "float", shape=(3,)),))
+    request = read_request(
+        {"inputs": [tensor("pixels", (2, 3), "FP32", range(6))]}, (RequestField("pixels", "float", shape=(3,)),)
+    )
     assert list(request.rows) == [{"pixels": [0.0, 1.0, 2.0]}, {"pixels": [3.0, 4.0, 5.0]}]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import struct
 import threading
 
 import httpx
@@ -103,6 +104,14 @@ def test_one_server_end_to_end(start_server, tmp_path):
         ("prediction_id", "BYTES"),
         ("predict", "FP64"),
     ]
+    raw = struct.pack("<2d", 1, 2)
+    sent = {"name": "x", "shape": [2], "datatype": "FP64", "parameters": {"binary_data_size": len(raw)}}
+    header = json.dumps({"inputs": [sent], "outputs": asked["outputs"][1:], "parameters": {"binary_data_output": True}})
+    length = {"Inference-Header-Content-Length": str(len(header))}
+    answer = client.post("/v2/models/nonce/infer", content=header.encode() + raw, headers=length)
+    assert answer.headers["content-type"] == "application/octet-stream"
+    start = int(answer.headers["inference-header-content-length"])
+    assert struct.unpack("<2d", answer.content[start:]) == (1001.0, 1002.0)
     image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(bytes(9)).decode()]}
     both = client.post("/v2/models/bright/infer", json={"inputs": [image]}).json()["outputs"]
     assert both[1] == {"name": "predict_proba", "datatype": "FP64", "shape": [1, 2], "data": [1.0, 0.0]}

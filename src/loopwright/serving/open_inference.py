@@ -141,9 +141,7 @@ def read_request(
 
 def _plain_if_few(batch: RowBatch) -> Sequence[Mapping[str, object]]:
     """Return few rows as mappings, which may be computed together with those of other callers."""
-    if len(batch) > FEW or any(
-        isinstance(values, np.ndarray) and values.ndim > 1 for values in batch.columns.values()
-    ):
+    if len(batch) > FEW or any(isinstance(values, np.ndarray) and values.ndim > 1 for values in batch.columns.values()):
         return batch
     return list(batch)
 
