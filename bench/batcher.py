@@ -216,7 +216,10 @@ class Simulation:
         entry = self.endpoint.begin(call, then)
         self.waiting[number] = entry
         if chance.random() < 0.1:
-            self.loop.call_later(chance.expovariate(1 / 0.002), self.cancel, number)
+            if chance.random() < 0.8:  # many are computed soon: the others are given up within their turn
+                self.cancel(number)
+            else:
+                self.loop.call_later(chance.expovariate(1 / 0.002), self.cancel, number)
 
     def cancel(self, number: int) -> None:
         entry = self.waiting.pop(number, None)

@@ -246,6 +246,34 @@ def test_other_callbacks_have_their_turn_while_many_calls_are_computed():
     assert world.sizes == [1] * 100
 
 
+def test_calls_that_come_one_by_one_are_answered_at_once_until_they_come_together():
+    world = World(inline_rows=64)
+
+    def begin(value: float):
+        return world.endpoint.begin(InferenceCall([{"x": value}], "rows"))
+
+    async def go():
+        at_once = []
+        for number in range(20):
+            entry = begin(number)
+            at_once.append(entry.outcome is not None)
+            await asyncio.sleep(0)
+            assert entry.outcome.answers.values == [number]
+        failed = begin(bench.POISON).outcome
+        world.sizes.clear()
+        for _ in range(4):
+            for number in range(20):
+                begin(number)
+            await asyncio.sleep(0)
+        return at_once, failed
+
+    at_once, failed = world.run(go)
+    assert at_once == [False] * 8 + [True] * 12
+    assert isinstance(failed, ModelFailedError)
+    assert world.sizes[-2:] == [20, 20]
+    assert world.is_clean()
+
+
 def test_an_idle_version_waits_where_it_is_told_to():
     world = World(max_delay_s=0.005, batch_s=0.01)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TURN_S = 0.005  # on the event loop before others have their turn
 _MOST_LEFT_BEHIND = 64  # calls that are done may stand in the queue for a while
+_ALONE_NOTED = 16  # of the calls that come alone, every so many tell how long a batch takes
 _LATE = "The deadline passed before the computation began."
 _LATE_ANSWER = "The deadline passed before the answer was computed."
 
@@ -92,6 +93,7 @@ class Batcher:
         self._queue: deque[CallEntry] = deque()
         self._runs_since: float | None = None
         self._singular = 0  # calls that wait and have a deadline or are batches of their own
+        self._alone = 0
         self._is_due = False  # a pump is scheduled
         self._delay: TimerHandle | None = None
 
@@ -120,6 +122,34 @@ class Batcher:
         self._singular += call.deadline is not None or not is_mergeable(entry)
         if self._runs_since is not None:
             self._watch(entry)
+
+    def compute_alone(self, entry: CallEntry) -> bool:
+        """Compute the only call of a turn at once; False where it has to take the queue.
+
+        It does what `add` and `pump` would do, without the queue: what one caller after the other pays for.
+        """
+        slot, rows = self.slot, entry.rows
+        if (
+            rows > slot.inline_rows
+            or rows > self.max_batch_rows
+            or entry.call.deadline is not None
+            or self.queued_calls
+            or self._runs_since is not None
+            or self._max_delay_s
+            or not slot.lock.acquire(blocking=False)
+        ):
+            return False
+        began = self._monotonic()
+        try:
+            parts = compute(slot.predictor, (entry,), now=entry.at)
+        finally:
+            slot.lock.release()
+        slot.note(self._monotonic() - began)
+        self._finish(slot, parts)
+        self._alone += 1
+        if self._alone % _ALONE_NOTED == 0:
+            self.service_time.note(rows, self._monotonic() - began)
+        return True
 
     def forget(self, entry: CallEntry) -> None:
         """Let a call that is done no longer wait."""

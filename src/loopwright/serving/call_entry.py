@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from loopwright.core.clock import Clock
-    from loopwright.serving.batcher import Batcher
     from loopwright.serving.inference_call import InferenceCall, Served
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.prediction_log import PredictionLog
@@ -28,6 +27,13 @@ if TYPE_CHECKING:
 
 
 UNASSIGNED = Assignment("champion", "champion", 1.0, 0)
+
+
+class Waiting(Protocol):
+    """Where a call waits for its batch."""
+
+    def forget(self, entry: CallEntry) -> None:
+        """Let a call that is done no longer wait."""
 
 
 class CallEntry(msgspec.Struct, eq=False):
@@ -39,6 +45,7 @@ class CallEntry(msgspec.Struct, eq=False):
         began: Moment of arrival on the monotonic clock, seconds.
         at: The moment of its turn of the event loop, in UTC.
         then: Gets the answer, or the error, once.
+        outcome: The answer or the error, where there was no ``then`` to get it.
         on_cancel: Hears that nobody wants the answer any more.
         done: Whether it has been answered, failed or was cancelled.
         queued: Whether it waits in its batcher.
@@ -58,12 +65,13 @@ class CallEntry(msgspec.Struct, eq=False):
     on_cancel: Callable[[CallEntry], None] | None = None
     done: bool = False
     queued: bool = False
-    batcher: Batcher | None = None
+    batcher: Waiting | None = None
     timer: TimerHandle | None = None
     request_id: str = ""
     prediction_ids: Sequence[str] = ()
     assignment: Assignment = UNASSIGNED
     experiment: str | None = None
+    outcome: Served | RequestError | None = None
 
     def cancel(self) -> None:
         """Say that no answer is wanted any more; what is not being computed yet never will be."""
@@ -78,7 +86,9 @@ class CallEntry(msgspec.Struct, eq=False):
             self.timer = None
         then = self.then
         self.then = self.on_cancel = None  # what they hold on to may go
-        if then is not None and outcome is not None:
+        if then is None:
+            self.outcome = outcome
+        elif outcome is not None:
             then(outcome)
 
     def mirrored(self) -> CallEntry:
@@ -127,7 +137,7 @@ class CallLog:
         self._keeps_features = keeps_features
 
     def write(self, version: int, parts: Sequence[Computed]) -> None:
-        """Log the calls of a batch that nobody cancelled, then count them; they are on disk when this returns."""
+        """Log and count the calls of a batch that nobody cancelled; they are on disk when this returns."""
         now = self._clock.monotonic()
         records: list[PredictionRecord] = []
         for part in parts:
@@ -137,17 +147,6 @@ class CallLog:
                 self._add_answers(records, version, part, part.answers, now)
         if records:
             self._log.write(records)
-        model, count = self._model, self._metrics.request
-        for part in parts:
-            answers = part.answers
-            status = answers.status if isinstance(answers, RequestError) else 200
-            for entry in part.entries:
-                if not entry.done:
-                    taken, door = entry.assignment.route, entry.call.protocol
-                    count(model, version, taken, door, status, now - entry.began, entry.rows)
-            if not isinstance(answers, RequestError):
-                for lookup in answers.assembled.lookups:
-                    self._metrics.lookup(model, lookup)
 
     def _add_answers(
         self, records: list[PredictionRecord], version: int, part: Computed, answers: Answers, now: float
@@ -157,18 +156,22 @@ class CallLog:
         features = answers.features if self._keeps_features and not is_large else None
         lookups = answers.assembled.lookups
         unfound = unfound_views(lookups, part.rows) if lookups else None
+        for lookup in lookups:
+            self._metrics.lookup(self._model, lookup)
+        model, count = self._model, self._metrics.request
         row, at, at_us = -1, None, 0
         for entry in part.entries:
             if entry.done:
                 row += entry.rows
                 continue
+            assignment, call, seconds = entry.assignment, entry.call, now - entry.began
+            count(model, version, assignment.route, call.protocol, 200, seconds, entry.rows)
             if is_large:
                 self._log.write_table(self._table(version, entry, answers, unfound, now))
                 continue
-            assignment, keys = entry.assignment, entry.call.keys
             if entry.at is not at:
                 at, at_us = entry.at, _micros(entry.at)  # the calls of a turn share their moment
-            latency_us = int((now - entry.began) * 1e6)
+            keys, latency_us = call.keys, int(seconds * 1e6)
             for index, prediction_id in enumerate(entry.prediction_ids):
                 row += 1
                 number, text = output_cells(values[row], classifies=classifies)
@@ -223,12 +226,13 @@ class CallLog:
     def _add_failures(
         self, records: list[PredictionRecord], version: int, part: Computed, error: RequestError, now: float
     ) -> None:
-        name = type(error).__name__
+        name, count = type(error).__name__, self._metrics.request
         for entry in part.entries:
             if entry.done:
                 continue
-            assignment, keys = entry.assignment, entry.call.keys
-            at_us, latency_us = _micros(entry.at), int((now - entry.began) * 1e6)
+            assignment, call, seconds = entry.assignment, entry.call, now - entry.began
+            count(self._model, version, assignment.route, call.protocol, error.status, seconds, entry.rows)
+            keys, at_us, latency_us = call.keys, _micros(entry.at), int(seconds * 1e6)
             records.extend(
                 PredictionRecord(
                     prediction_id,

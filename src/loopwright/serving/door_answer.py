@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, TypeAlias
 
-from loopwright.core.errors import WrongMethodError
+from loopwright.core.errors import RequestError, WrongMethodError
 from loopwright.serving.http_message import HttpResponse
 from loopwright.serving.pending_response import PendingResponse
 
@@ -19,9 +19,18 @@ if TYPE_CHECKING:
 Answer: TypeAlias = HttpResponse | PendingResponse | Coroutine[object, None, HttpResponse]
 
 
-def written(entry: CallEntry, write: Callable[[Served], HttpResponse]) -> PendingResponse:
-    """Write the answer to a call out when it is there."""
-    return PendingResponse(entry, write)
+def written(entry: CallEntry, write: Callable[[Served], HttpResponse]) -> HttpResponse | PendingResponse:
+    """Write the answer to a call out, now or when it is there.
+
+    Raises:
+        RequestError: When the call has failed already.
+    """
+    outcome = entry.outcome
+    if outcome is None:
+        return PendingResponse(entry, write)
+    if isinstance(outcome, RequestError):
+        raise outcome
+    return write(outcome)
 
 
 def served_headers(served: Served) -> list[tuple[bytes, bytes]]:

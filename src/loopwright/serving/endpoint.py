@@ -3,8 +3,9 @@
 Every door (rows, Open Inference Protocol, others) turns its bytes into an `InferenceCall` and hands it over with
 ``answer`` or ``begin``. The calls that arrive within one turn of the event loop are taken together at its end: ids are
 made, versions chosen and batches computed for all of them at once, and one frame holds the records of a batch. Nothing
-waits for a timer. The versions in force are one immutable object that is read once per turn and replaced as a whole,
-so a swap never fails a request and an answer always names the version that computed it.
+waits for a timer; where each turn brings one call only, a call does not wait for the end of its turn either. The
+versions in force are one immutable object that is read once per turn and replaced as a whole, so a swap never fails a
+request and an answer always names the version that computed it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from loopwright.serving.batch import compute, parts_of
 from loopwright.serving.batcher import Batcher
 from loopwright.serving.call_entry import CallEntry, CallLog, Computed
 from loopwright.serving.inference_call import InferenceCall, Served
+from loopwright.serving.lone_calls import LoneCalls
 from loopwright.serving.shadow import ShadowTask
 from loopwright.serving.slot import Active, Slot
 
@@ -76,6 +78,7 @@ class Endpoint:
         self._pseudonym = pseudonym
         self._admission = Admission(model, limits or QueueLimits(), metrics=metrics, clock=clock)
         self._call_log = CallLog(model, log=log, metrics=metrics, clock=clock, keeps_features=log_payloads == "full")
+        self._lone = LoneCalls()
         self._turn: list[CallEntry] = []
         self._turn_at: datetime = clock.now()
         self._turn_of: asyncio.AbstractEventLoop | None = None
@@ -114,6 +117,10 @@ class Endpoint:
             call: What is asked.
             then: Gets the answer or the error, never before this returns.
 
+        Returns:
+            The call. Without ``then`` it may be done already, and has its outcome: where calls come one by one, a call
+            is computed at once. Otherwise set its ``then``.
+
         Raises:
             NotReadyError: When no version is loaded.
         """
@@ -122,6 +129,12 @@ class Endpoint:
             self._metrics.refused(self.model, call.protocol, error.status)
             raise error
         loop = asyncio.get_running_loop()
+        if then is None and self._lone.is_alone and self._turn_of is not loop:
+            entry = CallEntry(call, len(call.rows), self._monotonic(), self._clock.now(), None, self._forget)
+            self.in_flight += 1
+            self._lone.answered(loop)
+            self._end_turn_of_one(entry, self.active, loop)
+            return entry
         if self._turn_of is not loop:
             self._turn_of = loop
             self._turn_at = self._clock.now()
@@ -138,7 +151,11 @@ class Endpoint:
         active = self.active
         if scheduler is None or active is None:  # versions are replaced and never taken away
             return
-        ids = self._ids.many(turn[0].rows if len(turn) == 1 else sum([entry.rows for entry in turn]))
+        self._lone.turn_ended(len(turn))
+        if len(turn) == 1:
+            self._end_turn_of_one(turn[0], active, scheduler)
+            return
+        ids = self._ids.many(sum([entry.rows for entry in turn]))
         accepted = first = 0
         touched: list[Batcher] = []
         for entry in turn:
@@ -161,11 +178,27 @@ class Endpoint:
         for batcher in touched:
             batcher.pump()
 
+    def _end_turn_of_one(self, entry: CallEntry, active: Active, scheduler: asyncio.AbstractEventLoop) -> None:
+        """Do the same for a call that came alone, in fewer steps."""
+        if entry.done:
+            return
+        entry.prediction_ids = self._ids.many(entry.rows)
+        try:
+            batcher = self._place(entry, active, scheduler)
+        except RequestError as error:
+            self._refuse(entry, error)
+            return
+        self._log.accept(entry.rows)
+        if not batcher.compute_alone(entry):
+            batcher.add(entry)
+            batcher.pump()
+
     def _place(self, entry: CallEntry, active: Active, scheduler: asyncio.AbstractEventLoop) -> Batcher:
         """Choose who answers, or refuse."""
         call, routing = entry.call, active.routing
         request_id = entry.request_id = call.request_id or entry.prediction_ids[0]
-        assignment = entry.assignment = routing.assign(call.unit_key(request_id), pinned=call.pinned)
+        unit = request_id if call.unit is None and call.keys is None else call.unit_key(request_id)
+        assignment = entry.assignment = routing.assign(unit, pinned=call.pinned)
         entry.experiment = None if call.pinned is not None else routing.experiment
         slot = active.champion if assignment.arm == "champion" else active.challenger
         if slot is None:

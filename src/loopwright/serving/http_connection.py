@@ -176,7 +176,8 @@ class HttpConnection(asyncio.Protocol):
         """Answer the request, or let it wait for its turn."""
         self._owes_continue = False
         waiting = self._waiting
-        if not waiting and not self._is_busy() and self._in_row < _MOST_IN_A_ROW:
+        is_free = not self._owed and self._task is None and not self._blocked  # as nearly always
+        if not waiting and (is_free or not self._is_busy()) and self._in_row < _MOST_IN_A_ROW:
             self._in_row += 1
             self._answer(request)
             return
@@ -233,7 +234,7 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(answer, PendingResponse):
             answer.head_only = head_only
             self._owed.append(answer)
-            answer.listen(self._ready)
+            answer.listener = self._ready
         elif isinstance(answer, HttpResponse):
             self._send(answer, head_only=head_only)
         else:

@@ -119,9 +119,11 @@ class ServingMetrics:
         series.requests[series.key] += 1
         series.sums[0] += rows
         series.sums[1] += seconds
-        for observed, value in ((series.seconds, seconds), (series.rows, rows)):
-            observed.counts[bisect_left(observed.bounds, value)] += 1  # not by observe(): a call less
-            observed.total += value
+        latency, sizes = series.seconds, series.rows  # not by observe(): two calls less for every request
+        latency.counts[bisect_left(latency.bounds, seconds)] += 1
+        latency.total += seconds
+        sizes.counts[bisect_left(sizes.bounds, rows)] += 1
+        sizes.total += rows
 
     def _new_series(self, model: str, version: str, route: str, protocol: str, code: str) -> _Series:
         labels = (model, version, route, protocol, code)

@@ -33,10 +33,11 @@ class PendingResponse:
 
     Attributes:
         response: The response, once it is there.
+        listener: Called when the response is there.
         head_only: For the connection: whether the request was HEAD.
     """
 
-    __slots__ = ("_door", "_entry", "_given", "_listener", "_request", "_write", "head_only", "response")
+    __slots__ = ("_door", "_entry", "_given", "_request", "_write", "head_only", "listener", "response")
 
     _door: Failing
     _request: HttpRequest
@@ -45,7 +46,7 @@ class PendingResponse:
     def __init__(self, entry: CallEntry, write: Callable[[Served], HttpResponse]) -> None:
         self._entry = entry
         self._write = write
-        self._listener: Callable[[], None] | None = None
+        self.listener: Callable[[], None] | None = None
         self.response: HttpResponse | None = None
         self.head_only = False
         entry.then = self._settle
@@ -54,13 +55,9 @@ class PendingResponse:
         """Say who answers when it fails."""
         self._door, self._request, self._given = door, request, given
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called when the response is there."""
-        self._listener = listener
-
     def cancel(self) -> None:
         """Say that nobody wants the response any more."""
-        self._listener = None
+        self.listener = None
         self._entry.cancel()
 
     def _settle(self, outcome: Served | RequestError) -> None:
@@ -71,13 +68,13 @@ class PendingResponse:
                 self.response = self._write(outcome)
             except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets JSON, and the others theirs
                 self.response = self._door.failed(self._request, self._given, error)
-        if self._listener is not None:
-            self._listener()
+        if self.listener is not None:
+            self.listener()
 
     def __await__(self) -> Generator[object, None, HttpResponse]:
         if self.response is None:
             ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.listen(lambda: None if ready.done() else ready.set_result(None))
+            self.listener = lambda: None if ready.done() else ready.set_result(None)
             try:
                 yield from ready
             except asyncio.CancelledError:
