@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 FIELDS = {
-    ("status",): {"loop", "server", "turning", "datasets", "models", "last_turn", "waiting", "next_at"},
+    ("status",): {"loop", "server", "turning", "datasets", "models", "streams", "last_turn", "waiting", "next_at"},
     ("data", "list"): {"dataset", "snapshot", "quarantined"},
     ("data", "history", "parcels"): {"dataset", "version", "rows", "created_at", "ingest_id"},
     ("data", "diff", "parcels", "1", "1"): {"rows_added", "rows_removed", "rows_changed", "columns"},
