@@ -38,7 +38,8 @@ from loopwright.registry.signature import OutputSpec, Signature
 from loopwright.serving.deploy import OnlineDeployment
 from loopwright.serving.model_source import Target
 from loopwright.serving.router import Routing
-from loopwright.serving.server import ServerPlan, serve
+from loopwright.serving.running import serve
+from loopwright.serving.server_plan import ServerPlan
 
 HERE = Path(__file__).resolve().parent
 PEER = HERE / ".envs" / "schemathesis"

@@ -137,7 +137,8 @@ def run_server(folder: Path) -> None:
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
     from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.server import ServerPlan, serve
+    from loopwright.serving.running import serve
+    from loopwright.serving.server_plan import ServerPlan
 
     stores = open_stores(Settings.load(folder, environ={}))
     plan = ServerPlan(models={"late": online()}, state_file=folder / "serving.json", port=0, drain_delay_s=0)

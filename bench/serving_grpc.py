@@ -107,7 +107,8 @@ def run_ours(folder: Path, port: int, http_port: int) -> None:
     from loopwright.serving.deploy import online
     from loopwright.serving.grpc.server import GrpcServer
     from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.server import ServerPlan, serve
+    from loopwright.serving.running import serve
+    from loopwright.serving.server_plan import ServerPlan
 
     stores = open_stores(Settings.load(folder, environ={}))
     plan = ServerPlan(models={"risk": online()}, port=http_port, grpc_port=port, drain_delay_s=0)

@@ -99,7 +99,8 @@ def serve_digits(folder: Path, port: int) -> None:
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
     from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.server import ServerPlan, serve
+    from loopwright.serving.running import serve
+    from loopwright.serving.server_plan import ServerPlan
 
     stores = open_stores(Settings.load(folder, environ={}))
     serve(stores, RegistrySource(stores), ServerPlan(models={"digit": online()}, port=port, drain_delay_s=0))

@@ -144,6 +144,9 @@ class FileSource:
             broken = False
         return NonceModel(int(number), broken=broken)
 
+    def size_bytes(self, version_id: str) -> int | None:
+        return self._document().get("sizes", {}).get(version_id)
+
     def refuse(self, model: str, version_id: str, reason: str) -> None:  # noqa: ARG002
         self.refused.write_text(f"{version_id}: {reason}")
 
@@ -153,6 +156,7 @@ def main() -> None:
     options = json.loads(sys.argv[2])
     deployment = OnlineDeployment(**options.pop("deployment", {}))
     models = dict.fromkeys(options.pop("models", [MODEL]), deployment)
+    models.update(dict.fromkeys(options.pop("optional", []), OnlineDeployment(required=False)))
     plan = ServerPlan(
         models=models,
         state_file=folder / "serving.json",

@@ -328,9 +328,17 @@ class ModelFailedError(RequestError):
 
 
 class NotReadyError(RequestError):
-    """No model is loaded yet, or the server is draining."""
+    """No model is loaded yet, or the server is draining.
+
+    Attributes:
+        retry_after_s: Seconds after which it is expected to be ready, or None where that is not known.
+    """
 
     status = 503
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineError(RequestError):

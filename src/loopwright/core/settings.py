@@ -36,6 +36,7 @@ _KEYS = {
     ("serving", "port"): "serving_port",
     ("serving", "grpc_port"): "serving_grpc_port",
     ("serving", "workers"): "serving_workers",
+    ("serving", "memory"): "serving_memory",
     ("serving", "docs"): "serving_docs",
     ("serving", "error_detail"): "serving_error_detail",
     ("serving", "cors_origins"): "serving_cors_origins",
@@ -88,6 +89,7 @@ class Settings(BaseModel):
     serving_port: int = Field(8642, ge=0, le=65535)
     serving_grpc_port: int | None = Field(None, ge=0, le=65535)
     serving_workers: int | None = Field(None, ge=1, le=1024)
+    serving_memory: str | None = None
     serving_docs: bool = True
     serving_error_detail: bool = True
     serving_cors_origins: tuple[str, ...] = ()
@@ -191,9 +193,16 @@ def _check(settings: Settings) -> None:
         url = getattr(settings, name)
         if not url.startswith(known):
             raise _unusable(name, url, f"This version knows {', '.join(known)}")
-    checked = (("engine_memory", parse_size), ("training_memory", parse_size), ("training_time", parse_duration))
+    checked = (
+        ("engine_memory", parse_size),
+        ("training_memory", parse_size),
+        ("serving_memory", parse_size),
+        ("training_time", parse_duration),
+    )
     for name, parse in checked:
         value = getattr(settings, name)
+        if value is None:
+            continue
         try:
             parse(value)
         except DeclarationError as error:

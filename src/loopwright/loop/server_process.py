@@ -7,6 +7,7 @@ from pathlib import Path
 
 from loopwright.core.access import Access
 from loopwright.core.settings import Settings
+from loopwright.core.sizes import parse_size
 from loopwright.core.storage.stores import open_stores
 from loopwright.data.sources.push import PushSource
 from loopwright.features.online_stores import open_online_store
@@ -32,6 +33,7 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
         port=settings.serving_port if port is None else port,
         grpc_port=settings.serving_grpc_port,
         workers=settings.serving_workers,
+        memory_bytes=None if settings.serving_memory is None else parse_size(settings.serving_memory),
         http=HttpOptions(
             docs=settings.serving_docs,
             error_detail=settings.serving_error_detail,

@@ -28,19 +28,20 @@ class Alone:
     """The only process of its server.
 
     Args:
+        server: The server.
         sock: The bound socket.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, server: Server, sock: socket.socket) -> None:
+        self._server = server
         self._sock = sock
         self._lag = LoopLag()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._server: Server | None = None
 
-    async def open(self, server: Server) -> None:
+    async def open(self) -> None:
         """Accept, and follow the source."""
-        self._server = server
+        server = self._server
         self._thread = threading.Thread(target=self._follow, args=(server,), name="loopwright-watch", daemon=True)
         self._thread.start()
         self._lag.start()
@@ -51,7 +52,7 @@ class Alone:
 
     async def ended(self) -> Ending:
         """Wait for a signal, or for the end of the parent process."""
-        server = self._opened()
+        server = self._server
         parent = server.plan.parent_pid
         while not server.asked_to_end.is_set() and (parent is None or os.getppid() == parent):
             with suppress(TimeoutError):
@@ -68,7 +69,7 @@ class Alone:
 
     async def exposition(self) -> bytes:
         """Return the metrics of this process."""
-        server = self._opened()
+        server = self._server
         server.metrics.loop_lag(1, self._lag.seconds())
         return server.metrics.exposition()
 
@@ -77,13 +78,7 @@ class Alone:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
-        if self._server is not None:
-            remove_state(self._server.plan)
-
-    def _opened(self) -> Server:
-        if self._server is None:
-            raise RuntimeError("the server is not open")
-        return self._server
+        remove_state(self._server.plan)
 
     def _follow(self, server: Server) -> None:
         while not self._stop.is_set():

@@ -41,6 +41,8 @@ class OnlineDeployment:
             the rows as dropped, ``"shed"`` refuses calls with 429, for models whose log is audited.
         log_fsync: What of the log survives the loss of power: ``"interval"`` all but the last second, ``"always"``
             every answer, ``"none"`` what the kernel had written by itself.
+        required: Whether the server is ready only with this model loaded; one that is not may wait for its first
+            request, and give way to others, where ``[serving] memory`` bounds them.
         max_in_flight: Requests of this model worked on, or waiting, beside the event loop; more are answered 429.
         max_batch_rows: Rows up to which requests are computed together; None for what the version's warm-up finds.
         max_delay: How long an idle version waits for more requests to compute with the first; 0 never waits.
@@ -67,6 +69,7 @@ class OnlineDeployment:
     max_delay: timedelta = timedelta()
     queue_budget: timedelta = timedelta(milliseconds=100)
     max_queue_rows: int | None = None
+    required: bool = True
 
     def __post_init__(self) -> None:
         percents = self.canary
@@ -124,6 +127,7 @@ def online(
     max_delay: str | float | timedelta = 0,
     queue_budget: str | float | timedelta = "100ms",
     max_queue_rows: int | None = None,
+    required: bool = True,
 ) -> OnlineDeployment:
     """Declare an online deployment; the arguments are those of `OnlineDeployment`, durations as text.
 
@@ -147,4 +151,5 @@ def online(
         max_delay=parse_duration(max_delay),
         queue_budget=parse_duration(queue_budget),
         max_queue_rows=max_queue_rows,
+        required=required,
     )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from loopwright.serving.endpoint import Endpoint
     from loopwright.serving.guard import Guard
     from loopwright.serving.metrics import ServingMetrics
-    from loopwright.serving.server_state import ServerState
     from loopwright.serving.server_plan import ServerPlan
+    from loopwright.serving.server_state import ServerState
 
 
 class FurtherDoor(Protocol):

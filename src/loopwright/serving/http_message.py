@@ -12,6 +12,7 @@ import msgspec
 
 from loopwright.core.errors import (
     InvalidRequestError,
+    NotReadyError,
     OverloadedError,
     RequestError,
     TooLargeError,
@@ -120,6 +121,8 @@ def error_response(error: RequestError, *, request_id: str | None = None, detail
         document["retry_after_ms"] = math.ceil(error.retry_after_s * 1000)
         if error.queue_rows is not None:
             document["queue_rows"] = error.queue_rows
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    elif isinstance(error, NotReadyError) and error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
     return json_response(document, status=error.status, headers=headers)
 

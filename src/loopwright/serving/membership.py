@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    from loopwright.serving.server import Server
+from typing import Literal, Protocol, TypeAlias
 
 Ending: TypeAlias = Literal["asked", "retired", "orphaned"]
 """Why a process ends: the server ends, another is in its place, or its supervisor is gone."""
@@ -14,7 +11,7 @@ Ending: TypeAlias = Literal["asked", "retired", "orphaned"]
 class Membership(Protocol):
     """What a server does differently when it is one of several processes; called on its event loop."""
 
-    async def open(self, server: Server) -> None:
+    async def open(self) -> None:
         """Begin to follow what should be in force, and to accept connections when it is time."""
 
     async def ended(self) -> Ending:

@@ -26,7 +26,10 @@ class Target:
 
 
 class ModelSource(Protocol):
-    """Tells which versions to serve, and loads them; called from one background thread."""
+    """Tells which versions to serve, and loads them.
+
+    What should be in force is asked from one background thread, loads from another.
+    """
 
     def change_counter(self) -> int:
         """Return a number that moves when targets may have changed; cheap, asked several times a second."""
@@ -36,6 +39,9 @@ class ModelSource(Protocol):
 
     def load(self, version_id: str) -> ServableModel:
         """Load a version."""
+
+    def size_bytes(self, version_id: str) -> int | None:
+        """Return the stored size of what `load` reads, or None where it is not known."""
 
     def refuse(self, model: str, version_id: str, reason: str) -> None:
         """Hear that a version could not be brought into service."""
@@ -71,6 +77,11 @@ class RegistrySource:
         """Load a version from the registry."""
         model, _, number = version_id.rpartition("/")
         return self._registry.load(self._registry.get(model, int(number)))
+
+    def size_bytes(self, version_id: str) -> int | None:
+        """Return the size of the version's model file, as recorded at registration."""
+        model, _, number = version_id.rpartition("/")
+        return self._registry.get(model, int(number)).model_file.size_bytes
 
     def refuse(self, model: str, version_id: str, reason: str) -> None:
         """Roll the open release back when its challenger cannot be served."""

@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from loopwright.features.online_stores import open_online_store
+from loopwright.serving.alone import Alone
+from loopwright.serving.listening import open_listening
+from loopwright.serving.server import Server
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loopwright.core.storage.stores import Stores
+    from loopwright.features.online import OnlineStore
+    from loopwright.serving.further_door import DoorMaker
     from loopwright.serving.membership import Ending, Membership
-    from loopwright.serving.server import Server
+    from loopwright.serving.model_source import ModelSource
+    from loopwright.serving.server_plan import ServerPlan
 
 _DRAIN_CHECK_S = 0.02
 
@@ -32,7 +43,7 @@ async def _serve(server: Server, membership: Membership) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.asked_to_end.set)
     server.join(membership)
-    await membership.open(server)
+    await membership.open()
     await _drain(server, membership, await membership.ended())
 
 
@@ -56,3 +67,32 @@ async def _drain(server: Server, membership: Membership, why: Ending) -> None:
             break
         await asyncio.sleep(_DRAIN_CHECK_S)
     await server.close_doors(timeout_s=max(0.0, ends - clock.monotonic()))
+
+
+def serve(
+    stores: Stores,
+    source: ModelSource,
+    plan: ServerPlan,
+    *,
+    online: OnlineStore | None = None,
+    doors: Sequence[DoorMaker] = (),
+) -> None:
+    """Serve the plan's models in this process until SIGTERM or SIGINT; return when all is answered and logged.
+
+    Args:
+        stores: The stores of the workspace.
+        source: Says which versions to serve; `RegistrySource` for those of the registry.
+        plan: What to serve, where and how; its ``workers`` are not looked at.
+        online: Where features that requests do not carry are looked up; the settings' own by default.
+        doors: What makes the doors beside HTTP.
+
+    Raises:
+        SettingsError: When an address cannot be bound.
+    """
+    listening, bound = open_listening(plan, stores.clock)
+    try:
+        used = online or open_online_store(stores.settings.online_url)
+        server = Server(stores, source, bound, online=used, doors=doors)
+        run_server(server, Alone(server, listening.http))
+    finally:
+        listening.close()

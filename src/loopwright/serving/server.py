@@ -25,23 +25,21 @@ from threadpoolctl import threadpool_limits
 from loopwright.core.access import Access
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.data.lake import Lake
-from loopwright.features.online_stores import open_online_store
 from loopwright.serving.admission import QueueLimits
-from loopwright.serving.alone import Alone
 from loopwright.serving.cors_door import CorsDoor
 from loopwright.serving.endpoint import Endpoint
+from loopwright.serving.first_request import FirstRequests
 from loopwright.serving.front_door import FrontDoor
 from loopwright.serving.further_door import DoorParts
 from loopwright.serving.guard import Guard
 from loopwright.serving.http_server import HttpServer
 from loopwright.serving.ingest_door import IngestDoor
-from loopwright.serving.listening import open_listening
 from loopwright.serving.log_ring import LogRoom
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.outcomes_door import OutcomesDoor
 from loopwright.serving.prediction_log import PredictionLog
+from loopwright.serving.residency import Residency
 from loopwright.serving.rest import RestDoor
-from loopwright.serving.running import run_server
 from loopwright.serving.server_plan import ServerPlan
 from loopwright.serving.shadow import ShadowRunner
 from loopwright.serving.swap import ModelWatch
@@ -57,7 +55,7 @@ if TYPE_CHECKING:
     from loopwright.serving.membership import Membership
     from loopwright.serving.model_source import ModelSource
 
-__all__ = ["Server", "ServerPlan", "serve"]
+__all__ = ["Server", "ServerPlan"]
 
 _SYNC_CHECK_S = 0.25
 
@@ -103,13 +101,26 @@ class Server:
         self._log_room = LogRoom()
         self._shadows: list[ShadowRunner] = []
         self.endpoints = {model: self._endpoint(model, deployment) for model, deployment in plan.models.items()}
-        self.watch = ModelWatch(source, self.endpoints, online=online, metrics=self.metrics, clock=stores.clock)
+        self._required = frozenset(model for model, deployment in plan.models.items() if deployment.required)
+        self.watch = ModelWatch(
+            source,
+            self.endpoints,
+            online=online,
+            metrics=self.metrics,
+            clock=stores.clock,
+            residency=Residency(plan.memory_bytes, self._required),
+        )
         self.models = self.watch.models
         self.problems = self.watch.problems
         self._sync_thread = threading.Thread(target=self._sync, name="loopwright-sync", daemon=True)
         guard = Guard(plan.tokens, Access(stores.facts, stores.clock, stores.ids), clock=stores.clock)
         version = installed_version("loopwright")
         parts = DoorParts(self.endpoints, self, guard, self.metrics, stores.clock, stores.ids, version, plan)
+        self._first = (
+            None
+            if plan.memory_bytes is None
+            else FirstRequests(self.models, self.endpoints, wait_s=plan.lazy_wait_s, guard=guard, clock=stores.clock)
+        )
         self._further: list[FurtherDoor] = [make(parts) for make in doors]
         self.door = RestDoor(
             self.endpoints,
@@ -160,15 +171,20 @@ class Server:
         """Return why the server is not ready, or None when it is."""
         if self.draining:
             return "The server is draining."
-        missing = [model for model, endpoint in self.endpoints.items() if endpoint.active is None]
+        missing = [model for model in self.endpoints if model in self._required and not self._is_there(model)]
+        if not any(self._is_there(model) or self.models.is_unloaded(model) for model in self.endpoints):
+            missing = list(self.endpoints)
         if not missing:
             return None
         problems = [self.problems[model] for model in missing if model in self.problems]
         return f"Not loaded yet: {', '.join(missing)}." + (f" {' '.join(problems)}" if problems else "")
 
+    def _is_there(self, model: str) -> bool:
+        return self.endpoints[model].active is not None
+
     def join(self, membership: Membership) -> None:
         """Make the HTTP door, which also answers for the group; called on the event loop."""
-        door: Door = FrontDoor(self.door, membership)
+        door: Door = FrontDoor(self.door, membership, first=self._first)
         origins = self.plan.http.cors_origins
         self.http = HttpServer(CorsDoor(door, origins) if origins else door)
         self._sync_thread.start()
@@ -203,6 +219,8 @@ class Server:
         self._stop.set()
         if self._sync_thread.is_alive():
             self._sync_thread.join(timeout=10)
+        if self._first is not None:
+            self._first.close()
         for shadow in self._shadows:
             shadow.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -215,32 +233,3 @@ class Server:
         while not self._stop.wait(_SYNC_CHECK_S):
             for log in self._logs:
                 log.sync_if_due()
-
-
-def serve(
-    stores: Stores,
-    source: ModelSource,
-    plan: ServerPlan,
-    *,
-    online: OnlineStore | None = None,
-    doors: Sequence[DoorMaker] = (),
-) -> None:
-    """Serve the plan's models in this process until SIGTERM or SIGINT; return when all is answered and logged.
-
-    Args:
-        stores: The stores of the workspace.
-        source: Says which versions to serve; `RegistrySource` for those of the registry.
-        plan: What to serve, where and how; its ``workers`` are not looked at.
-        online: Where features that requests do not carry are looked up; the settings' own by default.
-        doors: What makes the doors beside HTTP.
-
-    Raises:
-        SettingsError: When an address cannot be bound.
-    """
-    listening, bound = open_listening(plan, stores.clock)
-    try:
-        used = online or open_online_store(stores.settings.online_url)
-        server = Server(stores, source, bound, online=used, doors=doors)
-        run_server(server, Alone(listening.http))
-    finally:
-        listening.close()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loopwright.serving.endpoint import Endpoint
     from loopwright.serving.metrics import ServingMetrics
     from loopwright.serving.model_source import ModelSource, Target
+    from loopwright.serving.residency import Residency
     from loopwright.serving.workers.promotion import Sent
 
 _ONLY = 1
@@ -32,6 +33,7 @@ class ModelWatch:
         source: Says which versions should be in force.
         endpoints: By model.
         online: For features that requests do not carry.
+        residency: What may stay in memory.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class ModelWatch:
         online: OnlineStore | None,
         metrics: ServingMetrics,
         clock: Clock,
+        residency: Residency | None = None,
     ) -> None:
-        self.models = ServedModels(source, endpoints, online=online, metrics=metrics, clock=clock)
+        self.models = ServedModels(source, endpoints, online=online, metrics=metrics, clock=clock, residency=residency)
         self._source = source
         self._names = tuple(endpoints)
         self._clock = clock

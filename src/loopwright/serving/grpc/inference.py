@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import InvalidRequestError
+from loopwright.registry.signature import PREDICTION_ID
 from loopwright.serving.endpoint import InferenceCall
 from loopwright.serving.grpc.call import checked_timeout_us
 from loopwright.serving.grpc.contents import read_tensors, write_tensors
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from loopwright.serving.slot import Active
 
 PROTOCOL = "oip-grpc"
-MOST_LISTED_IDS = 100  # of more rows the ids are an output of their own, on request
+MOST_LISTED_IDS = 100  # of more rows the ids are in the output of that name only
 _UNSUPPORTED = ("classification", "shared_memory_region")
 
 
@@ -116,7 +117,8 @@ class InferenceAnswers:
         parameters = response.parameters
         parameters["route"].string_param = served.route
         parameters["request_id"].string_param = served.request_id
-        if len(served.prediction_ids) <= MOST_LISTED_IDS:
+        tensors = served_tensors(served, asked.outputs)
+        if len(served.prediction_ids) <= MOST_LISTED_IDS and tensors[-1].name != PREDICTION_ID:
             parameters["prediction_ids"].string_param = ",".join(served.prediction_ids)
-        write_tensors(response, served_tensors(served, asked.outputs), is_raw=asked.is_raw)
+        write_tensors(response, tensors, is_raw=asked.is_raw)
         return response

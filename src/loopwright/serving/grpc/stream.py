@@ -17,10 +17,9 @@ from loopwright.serving.grpc.status import Refusal
 from loopwright.serving.http_message import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from loopwright.serving.grpc.call import CallHead
-    from loopwright.serving.grpc.method import Method
 
 MAX_MESSAGE_BYTES = MAX_BODY_BYTES
 _PREFIX_BYTES = 5
@@ -42,6 +41,21 @@ class Sending(Protocol):
 
     def taken(self, stream: Stream, size: int) -> None:
         """Let the caller send so many bytes more."""
+
+
+class Answering(Protocol):
+    """What a call asks of what answers it; `loopwright.serving.grpc.method.Method` is one."""
+
+    @property
+    def takes_stream(self) -> bool:
+        """Return whether messages are answered one by one."""
+
+    @property
+    def streamed(self) -> Callable[[Stream], Awaitable[None]] | None:
+        """Return what reads and sends messages until it returns."""
+
+    def begin(self, stream: Stream, message: bytes) -> None:
+        """Answer a call of one message."""
 
 
 class Stream:
@@ -70,7 +84,7 @@ class Stream:
     )
 
     def __init__(
-        self, connection: Sending, number: int, head: CallHead, method: Method, *, may_send: int, may_receive: int
+        self, connection: Sending, number: int, head: CallHead, method: Answering, *, may_send: int, may_receive: int
     ) -> None:
         self._connection = connection
         self.number = number

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from loopwright.core.clock import SystemClock
 from loopwright.features.online_stores import open_online_store
 from loopwright.serving.listening import open_listening
-from loopwright.serving.running import run_server
-from loopwright.serving.server import Server, serve
+from loopwright.serving.running import run_server, serve
+from loopwright.serving.server import Server
 from loopwright.serving.workers.supervisor import Supervisor
 from loopwright.serving.workers.worker import Worker
 
@@ -57,7 +57,8 @@ def serve_group(
         parts = open_parts()
         try:
             online = parts.online or open_online_store(parts.stores.settings.online_url)
-            run_server(Server(parts.stores, parts.source, in_workers, online=online, doors=doors), Worker(seat))
+            server = Server(parts.stores, parts.source, in_workers, online=online, doors=doors)
+            run_server(server, Worker(server, seat))
         finally:
             parts.stores.close()
 

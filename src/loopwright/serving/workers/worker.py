@@ -62,7 +62,8 @@ _SCRAPE_S = 1.0
 class Worker:
     """The membership of a serving process in a group; see `loopwright.serving.membership.Membership`."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, server: Server, seat: Seat) -> None:
+        self._server = server
         self._seat = seat
         self._channel: Channel[FromSupervisor] = Channel(seat.talk, FromSupervisor)  # type: ignore[arg-type]
         self._lag = LoopLag()
@@ -78,12 +79,11 @@ class Worker:
         self._scrape = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, server: Server) -> None:
+    async def open(self) -> None:
         """Say that this process can be asked; it accepts connections when it is told to."""
-        self._server = server
         self._loop = asyncio.get_running_loop()
         self._pulse_at = self._loop.time()
-        self._acceptor = Acceptor(server.http, self._seat.listening, self._seat.board, self._seat.number)
+        self._acceptor = Acceptor(self._server.http, self._seat.listening, self._seat.board, self._seat.number)
         self._loop.add_reader(self._channel.fileno(), self._readable)
         self._lag.start()
         self._send(Hello())
