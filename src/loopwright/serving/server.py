@@ -1,14 +1,14 @@
 """The serving process: one event loop that answers, and threads that load, compute, shadow and sync.
 
-Start it with `serve`, or several of them behind one socket with `loopwright.serving.workers`. It binds at once, is
-ready when every declared model has a version loaded and tested, follows aliases and releases while it runs, and on
-SIGTERM says "not ready", finishes what is in flight, flushes the log and ends.
+Start it with `loopwright.serving.running.serve`, or several of them behind one socket with
+`loopwright.serving.workers`. It binds at once, is ready when every declared model has a version loaded and tested,
+follows aliases and releases while it runs, and on SIGTERM says "not ready", finishes what is in flight, flushes the log
+and ends.
 
-Measured with ``bench/serving.py`` on a shared 2-core machine (gradient boosting, 10 features, one row per request, the
-client on the same machine, three runs): 5,000 to 13,500 requests/s with everything on; of a bare uvicorn handler around
-the same ONNX graph 0.63 to 0.66 at 1 connection and 0.49 to 0.60 at 32; of FastAPI with scikit-learn 9.6 to 27 times at
-1 connection and 21 to 37 times at 32. At 32 connections a request costs 64 to 93 µs of processor time, about 16 of them
-for the prediction log; behind uvicorn it costs 92 to 126 µs.
+Measured with ``bench/serving.py`` on a shared, busy 2-core machine (gradient boosting, 10 features, one row per
+request, everything on): of a bare uvicorn handler around the same ONNX graph 1.0 to 1.45 by processor time at 32
+connections, where the calls of a turn are computed together, and 0.54 at 1 connection. The prediction log takes 12 to
+13 % of the requests per second.
 """
 
 from __future__ import annotations
