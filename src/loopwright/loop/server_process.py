@@ -13,6 +13,7 @@ from loopwright.data.sources.push import PushSource
 from loopwright.features.online_stores import open_online_store
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
+from loopwright.serving.grpc.server import GrpcServer
 from loopwright.serving.http_options import HttpOptions
 from loopwright.serving.model_source import RegistrySource
 from loopwright.serving.server_plan import ServerPlan, is_loopback
@@ -45,7 +46,8 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
         state_file=settings.home / "server.json",
         parent_pid=parent_pid,
     )
-    serve_group(lambda: _parts(settings), plan)
+    doors = () if plan.grpc_port is None else (GrpcServer,)
+    serve_group(lambda: _parts(settings), plan, doors=doors)
 
 
 def _parts(settings: Settings) -> ServerParts:

@@ -28,6 +28,9 @@ def command(
 
 def _show(status: LoopStatus) -> None:
     served = "not running" if status.server is None else f"http://{status.server['host']}:{status.server['port']}"
+    workers = status.server.get("workers") if status.server is not None else None
+    if isinstance(workers, list):
+        served += f" ({len(workers)} workers)"
     turning = ", a turn is running" if status.turning else ""
     console.print(f"[bold]{status.loop}[/]   server: {served}{turning}")
     rows = [[d.name, d.version, d.rows, d.quarantined, "new data waits" if d.has_new else ""] for d in status.datasets]

@@ -58,7 +58,7 @@ _LOOK_EVERY_S = 0.1
 _PULSE_EVERY_S = 0.5
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
-_HEALTHY_AFTER_S = 10.0
+_HEALTHY_AFTER_S = 2.0  # and having been ready: a loop of crashes ends before
 _MARGIN_S = 10.0  # on top of the drain: flushing the log, ending threads
 
 
@@ -139,6 +139,7 @@ class Supervisor:
             else:
                 self._judge(member, now)
         if self._stopping:
+            self._listening.http.close()  # the last worker that lets go of it closes it for good
             for member in self._members.values():
                 self._end(member, now)
         else:
@@ -256,11 +257,13 @@ class Supervisor:
         self._tell()
         if member.is_ending:
             return
-        if member.code == SettingsError.exit_code and not member.is_open:
+        nobody_came_up = not any(each.is_open for each in (member, *self._members.values()))
+        if member.code == SettingsError.exit_code and nobody_came_up:
             self._stopping = True
             raise SettingsError("The workers cannot run with these settings; they said why above.")
         self._scrapes.restarts += 1
-        self._deaths = 1 if now - member.began_s >= _HEALTHY_AFTER_S else self._deaths + 1
+        was_healthy = member.is_accepting and now - member.began_s >= _HEALTHY_AFTER_S
+        self._deaths = 1 if was_healthy else self._deaths + 1
         pause = 0.0 if self._deaths == 1 else min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (self._deaths - 2))
         self._next_birth_s = now + pause
         how = "was silent" if member.is_silenced else f"ended ({_ending(member.code)})"

@@ -78,6 +78,7 @@ class Worker:
         self._scrapes: dict[int, asyncio.Future[list[bytes]]] = {}
         self._scrape = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
 
     async def open(self) -> None:
         """Say that this process can be asked; it accepts connections when it is told to."""
@@ -90,8 +91,14 @@ class Worker:
         self._beat()
 
     async def ended(self) -> membership.Ending:
-        """Wait for a signal, for a successor, or for the end of the supervisor."""
+        """Wait for a signal, for a successor, or for the end of the supervisor.
+
+        Raises:
+            SettingsError: When a further door could not be opened.
+        """
         await self._server.asked_to_end.wait()
+        if self._failure is not None:
+            raise self._failure
         self._send(Ending())
         return self._why
 
@@ -190,7 +197,13 @@ class Worker:
     def _run(self, work: Coroutine[object, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._failure = None if task.cancelled() else task.exception()
+        if self._failure is not None:
+            self._server.asked_to_end.set()
 
     def _end(self, why: membership.Ending) -> None:
         if not self._server.asked_to_end.is_set():
