@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from loopwright.serving.server_plan import ServerPlan
 
 _DRAIN_CHECK_S = 0.02
+_LAST_COMERS_S = 0.1  # for those who were accepted at the last moment to ask
 
 
 def run_server(server: Server, membership: Membership) -> None:
@@ -61,6 +62,8 @@ async def _drain(server: Server, membership: Membership, why: Ending) -> None:
     if why != "orphaned":
         await asyncio.sleep(plan.drain_delay_s)
     membership.stop_accepting()
+    if why != "orphaned":
+        await asyncio.sleep(min(_LAST_COMERS_S, plan.drain_delay_s))
     ends = clock.monotonic() + plan.drain_timeout_s
     while any(endpoint.in_flight for endpoint in server.endpoints.values()):
         if clock.monotonic() > ends:

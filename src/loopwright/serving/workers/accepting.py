@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import mmap
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from loopwright.serving.http_connection import HttpConnection
@@ -19,8 +18,8 @@ from loopwright.serving.http_connection import HttpConnection
 if TYPE_CHECKING:
     from loopwright.serving.http_server import HttpServer
 
-_LEAVE_S = 0.001
-_LEAVES = 3  # after so many moments it is taken: the least loaded may be computing, or stopped
+_LEAVE_S = 0.002
+_LEAVES = 10  # after so many moments it is taken: the least loaded may be computing, or stopped
 _CLOSED = -1
 _INT_BYTES = 4
 
@@ -44,6 +43,10 @@ class Board:
     def clear(self, seat: int) -> None:
         """Say that nobody accepts on a seat."""
         self._counts[seat] = _CLOSED
+
+    def is_empty(self) -> bool:
+        """Return whether nobody accepts."""
+        return all(count < 0 for count in self._counts)
 
     def least(self) -> int:
         """Return the fewest connections that a worker who accepts has."""
@@ -78,14 +81,23 @@ class Acceptor:
             self._board.note(self._seat, self._http.connections)
 
     def stop(self) -> None:
-        """Accept no more; what is open stays open, and what waits in the socket is for the others."""
-        if not self._accepting:
+        """Accept no more, and let go of the socket; what is open stays open.
+
+        What waits in the socket is for the others. Where this process is the last to let go, nobody comes after it: what
+        waits is accepted first.
+        """
+        if self._sock.fileno() < 0:
             return
-        self._accepting = False
-        self._board.clear(self._seat)
-        if self._again is not None:
-            self._again.cancel()
-        asyncio.get_running_loop().remove_reader(self._sock.fileno())
+        if self._accepting:
+            self._accepting = False
+            self._board.clear(self._seat)
+            if self._again is not None:
+                self._again.cancel()
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+            if self._board.is_empty():
+                while self._accept():
+                    pass
+        self._sock.close()
 
     def _watch(self) -> None:
         self._again = None
@@ -101,14 +113,22 @@ class Acceptor:
             self._again = loop.call_later(_LEAVE_S, self._watch)
             return
         self._left = 0
-        with suppress(OSError):  # another worker took it, or the client has gone
-            connection, _ = self._sock.accept()
-            connection.settimeout(0)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = loop.create_task(loop.connect_accepted_socket(lambda: HttpConnection(self._http), connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+        if self._accept():
             self._board.note(self._seat, mine + 1)
+
+    def _accept(self) -> bool:
+        """Take one connection; False when there is none: another worker took it, or the client has gone."""
+        try:
+            connection, _ = self._sock.accept()
+        except OSError:
+            return False
+        loop = asyncio.get_running_loop()
+        connection.settimeout(0)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = loop.create_task(loop.connect_accepted_socket(lambda: HttpConnection(self._http), connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return True
 
     def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
