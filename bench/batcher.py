@@ -31,12 +31,12 @@ from loopwright.core.ids import Ids, seeded_entropy
 from loopwright.features.assembly import Assembled
 from loopwright.features.field import Field
 from loopwright.features.row_batch import RowBatch
-from loopwright.serving.admission import QueueLimits
-from loopwright.serving.endpoint import Active, Endpoint, InferenceCall, Served, Slot
+from loopwright.serving.calls.admission import QueueLimits
+from loopwright.serving.calls.endpoint import Active, Endpoint, InferenceCall, Served, Slot
+from loopwright.serving.calls.shadow import ShadowRunner
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.predictor import Answers
-from loopwright.serving.router import Routing
-from loopwright.serving.shadow import ShadowRunner
+from loopwright.serving.releases.router import Routing
 
 FIELDS = (Field("x", "float64"),)
 POISON, INVALID = -1, -2

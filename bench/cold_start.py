@@ -35,7 +35,7 @@ def run_server(folder: Path, workers: int) -> None:
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
-    from loopwright.serving.model_source import RegistrySource
+    from loopwright.serving.models.model_source import RegistrySource
     from loopwright.serving.server_plan import ServerPlan
     from loopwright.serving.workers.group import serve_group
     from loopwright.serving.workers.seat import ServerParts

@@ -36,7 +36,7 @@ from loopwright.monitoring.reference import count_cells, freeze, independent_sha
 from loopwright.monitoring.signal import Signals
 from loopwright.monitoring.watch import monitoring
 from loopwright.monitoring.watched import WatchedModel
-from loopwright.serving.prediction_record import PREDICTION_SCHEMA
+from loopwright.serving.log.prediction_record import PREDICTION_SCHEMA
 
 HERE = Path(__file__).resolve().parent
 PEER = HERE / ".envs" / "evidently"

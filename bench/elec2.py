@@ -41,10 +41,10 @@ from loopwright.core.ids import Ids, seeded_entropy
 from loopwright.loop.controller import Controller
 from loopwright.loop.turn import TurnOutcome, run_turn
 from loopwright.loop.turn_process import turn_for
-from loopwright.serving.endpoint import InferenceCall
-from loopwright.serving.model_source import RegistrySource
+from loopwright.serving.calls.endpoint import InferenceCall
+from loopwright.serving.models.model_source import RegistrySource
 from loopwright.serving.predictor import Predictor
-from loopwright.serving.server import Server, ServerPlan
+from loopwright.serving.server.server import Server, ServerPlan
 from loopwright.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent

@@ -36,9 +36,9 @@ from loopwright.features.request import RequestField
 from loopwright.registry.golden import Golden
 from loopwright.registry.signature import OutputSpec, Signature
 from loopwright.serving.deploy import OnlineDeployment
-from loopwright.serving.model_source import Target
-from loopwright.serving.router import Routing
-from loopwright.serving.running import serve
+from loopwright.serving.models.model_source import Target
+from loopwright.serving.releases.router import Routing
+from loopwright.serving.server.running import serve
 from loopwright.serving.server_plan import ServerPlan
 
 HERE = Path(__file__).resolve().parent

@@ -30,12 +30,12 @@ from loopwright.features.served_struct import served_struct
 from loopwright.monitoring.outcome_event import outcome_event
 from loopwright.monitoring.outcomes import OutcomeCollector, outcomes_topic
 from loopwright.monitoring.served import served_columns
-from loopwright.serving.arms import step_evidence
-from loopwright.serving.compactor import PredictionTable, predictions_table
-from loopwright.serving.log_ring import LogRoom
-from loopwright.serving.prediction_columns import records_table
-from loopwright.serving.prediction_log import PredictionLog
-from loopwright.serving.prediction_record import PREDICTION_SCHEMA, PredictionRecord, features_json
+from loopwright.serving.log.compactor import PredictionTable, predictions_table
+from loopwright.serving.log.log_ring import LogRoom
+from loopwright.serving.log.prediction_columns import records_table
+from loopwright.serving.log.prediction_log import PredictionLog
+from loopwright.serving.log.prediction_record import PREDICTION_SCHEMA, PredictionRecord, features_json
+from loopwright.serving.releases.arms import step_evidence
 
 FEATURES = 20
 LARGE = 10_000

@@ -6,7 +6,7 @@
 
 One worker each, the same histogram gradient boosting regressor on 10 features. Ours runs with everything on: feature
 assembly, routing, metrics, and the prediction log on disk; once more without the log, and once more behind uvicorn
-(through `loopwright.serving.asgi`) in place of our own HTTP connection. The bare handler is uvicorn, httptools and
+(through `loopwright.serving.http.asgi`) in place of our own HTTP connection. The bare handler is uvicorn, httptools and
 uvloop around one call of the same compiled ONNX graph, and nothing else. FastAPI is written as its documentation writes
 it: a Pydantic model, a data frame, the estimator's own ``predict``. The client is wrk where it is installed, else an
 asyncio loop. Rounds alternate between the servers; medians and ratios are printed. ``cpu`` is the server's processor
@@ -86,8 +86,8 @@ def run_ours(folder: Path, port: int) -> None:
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
-    from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.running import serve
+    from loopwright.serving.models.model_source import RegistrySource
+    from loopwright.serving.server.running import serve
     from loopwright.serving.server_plan import ServerPlan
 
     stores = open_stores(Settings.load(folder, environ={}))
@@ -96,7 +96,7 @@ def run_ours(folder: Path, port: int) -> None:
 
 def run_no_log(folder: Path, port: int) -> None:
     """Ours with nothing written: no record is built, none encoded, none stored."""
-    from loopwright.serving.call_entry import CallLog
+    from loopwright.serving.calls.call_entry import CallLog
 
     def write(self, version, parts):
         now = self._clock.monotonic()
@@ -114,8 +114,8 @@ def run_asgi(folder: Path, port: int) -> None:
     """Ours behind uvicorn."""
     import uvicorn
 
-    from loopwright.serving import server
-    from loopwright.serving.asgi import asgi_app
+    from loopwright.serving.http.asgi import asgi_app
+    from loopwright.serving.server import server
 
     class Uvicorn:
         closing = False

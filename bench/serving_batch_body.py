@@ -77,8 +77,8 @@ def decode(body: bytes, headers: dict[str, str]):
     from loopwright.features.assembly import FeatureAssembly
     from loopwright.features.field import Field
     from loopwright.features.request import RequestField
-    from loopwright.serving.http_message import decode_json
-    from loopwright.serving.open_inference import read_request, split_body
+    from loopwright.serving.doors.open_inference import read_request, split_body
+    from loopwright.serving.http.message import decode_json
 
     inputs = tuple(RequestField(name, "float") for name in NAMES)
     assembly = FeatureAssembly(inputs, tuple(Field(name, "float64") for name in NAMES))
@@ -136,8 +136,8 @@ def run_server(folder: Path) -> None:
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
-    from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.running import serve
+    from loopwright.serving.models.model_source import RegistrySource
+    from loopwright.serving.server.running import serve
     from loopwright.serving.server_plan import ServerPlan
 
     stores = open_stores(Settings.load(folder, environ={}))

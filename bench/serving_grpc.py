@@ -106,8 +106,8 @@ def run_ours(folder: Path, port: int, http_port: int) -> None:
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
     from loopwright.serving.grpc.server import GrpcServer
-    from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.running import serve
+    from loopwright.serving.models.model_source import RegistrySource
+    from loopwright.serving.server.running import serve
     from loopwright.serving.server_plan import ServerPlan
 
     stores = open_stores(Settings.load(folder, environ={}))

@@ -98,8 +98,8 @@ def serve_digits(folder: Path, port: int) -> None:
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
-    from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.running import serve
+    from loopwright.serving.models.model_source import RegistrySource
+    from loopwright.serving.server.running import serve
     from loopwright.serving.server_plan import ServerPlan
 
     stores = open_stores(Settings.load(folder, environ={}))

@@ -68,10 +68,10 @@ def drain_ours(folder: Path, url: str, count: int) -> dict[str, float]:
     from threadpoolctl import threadpool_limits
 
     from loopwright.core.storage.exchanges import open_exchange
-    from loopwright.serving.endpoint import Active
-    from loopwright.serving.loading import prepare as prepared
-    from loopwright.serving.model_source import RegistrySource
-    from loopwright.serving.router import Routing
+    from loopwright.serving.calls.endpoint import Active
+    from loopwright.serving.models.loading import prepare as prepared
+    from loopwright.serving.models.model_source import RegistrySource
+    from loopwright.serving.releases.router import Routing
     from loopwright.serving.stream.answering import EventAnswers
     from loopwright.serving.stream.door import Desk, StreamDoor
     from loopwright.serving.stream.rows import JsonRows
@@ -133,7 +133,7 @@ def run_worker(folder: Path, url: str) -> None:
     """The stream's own process, as ``up`` runs it."""
     import structlog
 
-    from loopwright.serving.model_source import RegistrySource
+    from loopwright.serving.models.model_source import RegistrySource
     from loopwright.serving.stream.worker import StreamWorker
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
@@ -213,7 +213,7 @@ def new_folder(root: Path, name: str) -> Path:
 
 def killed(root: Path, count: int, kills: int) -> None:
     """Answer through SIGKILLs at random moments of the real process; count what came out."""
-    from loopwright.serving.compactor import PredictionTable
+    from loopwright.serving.log.compactor import PredictionTable
 
     folder = new_folder(root, "killed")
     fill(folder, "", count)

@@ -15,7 +15,7 @@ from loopwright.features.store import FeatureStore
 from loopwright.monitoring.monitor import Monitor
 from loopwright.registry.alias import Aliases
 from loopwright.registry.registry import Registry
-from loopwright.serving.release_store import ReleaseStore
+from loopwright.serving.releases.release_store import ReleaseStore
 from loopwright.training.run_store import RunStore
 from loopwright.training.trainer import Trainer
 

@@ -24,9 +24,9 @@ from loopwright.loop.controller import Controller, TickReport
 from loopwright.loop.loading import load_loop
 from loopwright.loop.turn import TurnOutcome, run_turn
 from loopwright.loop.turn_process import turn_for
-from loopwright.serving.endpoint import InferenceCall
-from loopwright.serving.model_source import RegistrySource
-from loopwright.serving.server import Server, ServerPlan
+from loopwright.serving.calls.endpoint import InferenceCall
+from loopwright.serving.models.model_source import RegistrySource
+from loopwright.serving.server.server import Server, ServerPlan
 from loopwright.workspace import Workspace
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "deliveries"

@@ -35,8 +35,8 @@ from loopwright.loop.lock import turn_lock
 from loopwright.loop.restore import restore_collection
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.monitoring.outcomes import OUTCOME_SCHEMA
-from loopwright.serving.prediction_log import PredictionLog
-from loopwright.serving.prediction_record import PredictionRecord, to_table
+from loopwright.serving.log.prediction_log import PredictionLog
+from loopwright.serving.log.prediction_record import PredictionRecord, to_table
 from loopwright.workspace import Workspace
 
 KEY = "person-7f3a9"

@@ -28,7 +28,7 @@ from loopwright.loop.scoring import DueScoring, batch_statuses, due_scorings, re
 from loopwright.loop.status import status_of
 from loopwright.loop.turn import run_turn
 from loopwright.monitoring.system import system_figures
-from loopwright.serving.compactor import PredictionTable
+from loopwright.serving.log.compactor import PredictionTable
 from loopwright.serving.scoring.destination import Folder, LakeTable
 from loopwright.serving.scoring.job import ScoreRequest
 from loopwright.serving.scoring.scorer import Scorer

@@ -25,7 +25,7 @@ from loopwright.monitoring.watch import LossWatch
 from loopwright.registry.alias import Aliases, Override
 from loopwright.registry.version import model_versions
 from loopwright.serving.deploy import online
-from loopwright.serving.release import ReleasePlan
+from loopwright.serving.releases.release import ReleasePlan
 from loopwright.workspace import Workspace
 
 REFERENCE = reference_loss("regression", np.linspace(0, 1, 100))

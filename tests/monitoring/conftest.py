@@ -19,8 +19,8 @@ from loopwright.monitoring.reference import ReferenceProfile, freeze
 from loopwright.monitoring.served import summarise
 from loopwright.monitoring.watch import Monitoring, monitoring
 from loopwright.monitoring.watched import WatchedModel
-from loopwright.serving.compactor import predictions_table
-from loopwright.serving.prediction_record import PredictionRecord, features_json, to_table
+from loopwright.serving.log.compactor import predictions_table
+from loopwright.serving.log.prediction_record import PredictionRecord, features_json, to_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from loopwright.monitoring.incident import Incidents
 from loopwright.monitoring.reference import version_id
 from loopwright.monitoring.signal import Signals
 from loopwright.monitoring.watch import monitoring
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 
 MODEL = "digits"
 

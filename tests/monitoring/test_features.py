@@ -15,8 +15,8 @@ from loopwright.monitoring.incident import Incidents
 from loopwright.monitoring.signal import Signals
 from loopwright.monitoring.watch import monitoring
 from loopwright.monitoring.watched import WatchedModel, WatchedView
-from loopwright.serving.compactor import predictions_table
-from loopwright.serving.prediction_record import PredictionRecord, to_table
+from loopwright.serving.log.compactor import predictions_table
+from loopwright.serving.log.prediction_record import PredictionRecord, to_table
 
 MODEL = "digits"
 PACE, ZONE = WatchedView("pace", "pace@1"), WatchedView("zone", "zone@1")

@@ -16,7 +16,7 @@ from loopwright.data.sources.push import push
 from loopwright.features.label import label
 from loopwright.monitoring.coverage import label_coverage
 from loopwright.monitoring.outcomes import OutcomeCollector, outcomes_table, outcomes_topic, record_outcome, revised
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 
 MODEL = "digits"
 

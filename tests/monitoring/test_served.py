@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loopwright.features.columns import served_rows
 from loopwright.features.field import Field
 from loopwright.monitoring.served import _parse_loosely, served_columns, training_columns
-from loopwright.serving.prediction_record import features_json
+from loopwright.serving.log.prediction_record import features_json
 
 FIELDS = (
     Field("x", "float64"),

@@ -16,7 +16,7 @@ from loopwright.registry.compile import compile_model
 from loopwright.registry.golden import Golden
 from loopwright.registry.native import NativeModel
 from loopwright.registry.signature import NamedOutput, OutputSpec, Signature, named_spec
-from loopwright.serving.loading import _difference
+from loopwright.serving.models.loading import _difference
 
 FIELDS = (Field("x", "float64"),)
 NAMED = {

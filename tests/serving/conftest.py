@@ -17,11 +17,11 @@ from types import ModuleType, SimpleNamespace
 import httpx
 import pytest
 
-from loopwright.serving.endpoint import Endpoint
-from loopwright.serving.loading import prepare
+from loopwright.serving.calls.endpoint import Endpoint
+from loopwright.serving.calls.shadow import ShadowRunner
+from loopwright.serving.log.prediction_log import PredictionLog
 from loopwright.serving.metrics import ServingMetrics
-from loopwright.serving.prediction_log import PredictionLog
-from loopwright.serving.shadow import ShadowRunner
+from loopwright.serving.models.loading import prepare
 
 SCRIPT = Path(__file__).with_name("nonce_server.py")
 

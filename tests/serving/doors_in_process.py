@@ -17,15 +17,15 @@ from loopwright.features.field import Field
 from loopwright.features.request import RequestField
 from loopwright.registry.golden import Golden
 from loopwright.registry.signature import OutputSpec, Signature
-from loopwright.serving.endpoint import Active, Endpoint
-from loopwright.serving.http_message import HttpRequest, HttpResponse
-from loopwright.serving.http_options import HttpOptions
+from loopwright.serving.calls.endpoint import Active, Endpoint
+from loopwright.serving.calls.slot import Slot
+from loopwright.serving.doors.rest import RestDoor
+from loopwright.serving.http.message import HttpRequest, HttpResponse
+from loopwright.serving.http.options import HttpOptions
+from loopwright.serving.log.prediction_log import PredictionLog
 from loopwright.serving.metrics import ServingMetrics
-from loopwright.serving.prediction_log import PredictionLog
 from loopwright.serving.predictor import Predictor
-from loopwright.serving.rest import RestDoor
-from loopwright.serving.router import Routing
-from loopwright.serving.slot import Slot
+from loopwright.serving.releases.router import Routing
 
 ROWS = [{"months": 3, "spend": 1.5, "plan": "basic"}, {"months": 30, "spend": None, "plan": None}]
 LISTS = [[3, 1.5, "basic"], [30, None, None]]

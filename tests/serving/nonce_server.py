@@ -24,9 +24,9 @@ from loopwright.features.request import RequestField, read_field
 from loopwright.registry.golden import Golden
 from loopwright.registry.signature import OutputSpec, Signature
 from loopwright.serving.deploy import OnlineDeployment
-from loopwright.serving.http_options import HttpOptions
-from loopwright.serving.model_source import Target
-from loopwright.serving.router import Routing
+from loopwright.serving.http.options import HttpOptions
+from loopwright.serving.models.model_source import Target
+from loopwright.serving.releases.router import Routing
 from loopwright.serving.server_plan import ServerPlan
 from loopwright.serving.workers.group import serve_group
 from loopwright.serving.workers.seat import ServerParts

@@ -22,10 +22,10 @@ from loopwright.data.contract.column import column
 from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push
-from loopwright.serving import ingest_door
-from loopwright.serving.http_message import HttpRequest, HttpResponse, error_response, json_response
-from loopwright.serving.http_server import HttpServer
-from loopwright.serving.ingest_door import IngestDoor
+from loopwright.serving.doors import ingest_door
+from loopwright.serving.doors.ingest_door import IngestDoor
+from loopwright.serving.http.message import HttpRequest, HttpResponse, error_response, json_response
+from loopwright.serving.http.server import HttpServer
 
 PARCELS = Dataset("parcels", push(), contract=[column("id", "string"), column("kg", "float")])
 

@@ -14,9 +14,9 @@ from loopwright.core.ids import Ids, seeded_entropy
 from loopwright.core.storage.payloads import INDEX
 from loopwright.loop.loading import load_loop
 from loopwright.loop.turn import run_turn
-from loopwright.serving.endpoint import InferenceCall
-from loopwright.serving.model_source import RegistrySource
-from loopwright.serving.server import Server, ServerPlan
+from loopwright.serving.calls.endpoint import InferenceCall
+from loopwright.serving.models.model_source import RegistrySource
+from loopwright.serving.server.server import Server, ServerPlan
 from loopwright.workspace import Workspace
 
 if TYPE_CHECKING:

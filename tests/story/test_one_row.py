@@ -19,9 +19,9 @@ from loopwright.loop.turn import run_turn
 from loopwright.loop.turn_process import turn_for
 from loopwright.loop.watching import watched_model
 from loopwright.loop.why import why_prediction
-from loopwright.serving.endpoint import InferenceCall, Served
-from loopwright.serving.model_source import RegistrySource
-from loopwright.serving.server import Server, ServerPlan
+from loopwright.serving.calls.endpoint import InferenceCall, Served
+from loopwright.serving.models.model_source import RegistrySource
+from loopwright.serving.server.server import Server, ServerPlan
 from loopwright.workspace import Workspace
 
 spec = importlib.util.spec_from_file_location("story_project", Path(__file__).parent / "conftest.py")

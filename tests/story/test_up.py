@@ -23,7 +23,7 @@ import pytest
 from loopwright.loop.daemon import server_state
 from loopwright.loop.loading import load_loop
 from loopwright.loop.turn import run_turn
-from loopwright.serving.compactor import PredictionTable
+from loopwright.serving.log.compactor import PredictionTable
 from loopwright.workspace import Workspace
 
 spec = importlib.util.spec_from_file_location("small_projects", Path(__file__).parent / "conftest.py")

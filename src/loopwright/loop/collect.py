@@ -31,9 +31,9 @@ from loopwright.loop.needed import Needed
 from loopwright.loop.served_tables import served_tables, watched_versions
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.loop.turn_log import turn_steps
-from loopwright.serving.compactor import PredictionTable, predictions_table
-from loopwright.serving.prediction_log import SEGMENT_SUFFIX, segments_folder
-from loopwright.serving.segment import is_finished
+from loopwright.serving.log.compactor import PredictionTable, predictions_table
+from loopwright.serving.log.prediction_log import SEGMENT_SUFFIX, segments_folder
+from loopwright.serving.log.segment import is_finished
 from loopwright.training.run_folder import folders_in
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from loopwright.loop.scoring import due_scorings
 from loopwright.loop.situation import situation_of
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.loop.watching import watched_model
-from loopwright.serving.rollout import Rollout
+from loopwright.serving.releases.rollout import Rollout
 
 if TYPE_CHECKING:
     from loopwright.loop.decisions import DecisionRecord
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from loopwright.loop.project import Loop
     from loopwright.loop.scoring import DueScoring
     from loopwright.monitoring.signal import Signal
-    from loopwright.serving.release import Release
+    from loopwright.serving.releases.release import Release
     from loopwright.workspace import Workspace
 
 

@@ -29,7 +29,7 @@ from loopwright.features.training_set import list_records
 from loopwright.loop.lock import turn_lock
 from loopwright.loop.turn import TURN_LOCK
 from loopwright.monitoring.outcomes import erase_outcomes
-from loopwright.serving.compactor import PredictionTable
+from loopwright.serving.log.compactor import PredictionTable
 from loopwright.serving.scoring.erase import erase_scores
 
 if TYPE_CHECKING:

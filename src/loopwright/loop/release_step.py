@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loopwright.registry.alias import CHALLENGER, CHAMPION
-from loopwright.serving.release import ReleasePlan
+from loopwright.serving.releases.release import ReleasePlan
 
 if TYPE_CHECKING:
     from loopwright.loop.model import ModelDeclaration

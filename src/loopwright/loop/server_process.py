@@ -14,8 +14,8 @@ from loopwright.features.online_stores import open_online_store
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
 from loopwright.serving.grpc.server import GrpcServer
-from loopwright.serving.http_options import HttpOptions
-from loopwright.serving.model_source import RegistrySource
+from loopwright.serving.http.options import HttpOptions
+from loopwright.serving.models.model_source import RegistrySource
 from loopwright.serving.server_plan import ServerPlan, is_loopback
 from loopwright.serving.workers.birth import said_by_child
 from loopwright.serving.workers.group import serve_group

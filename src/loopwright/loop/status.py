@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loopwright.loop.project import Loop
     from loopwright.loop.turn_log import TurnRecord
     from loopwright.monitoring.monitor import ModelFigures
-    from loopwright.serving.release import Release
+    from loopwright.serving.releases.release import Release
     from loopwright.serving.stream.declaration import StreamDeployment
     from loopwright.serving.stream.standing import StreamStanding
     from loopwright.workspace import Workspace

@@ -11,7 +11,7 @@ from loopwright.core.storage.stores import open_stores
 from loopwright.features.online_stores import open_online_store
 from loopwright.loop.exit_code import exit_code_of
 from loopwright.loop.loading import load_loop
-from loopwright.serving.model_source import RegistrySource
+from loopwright.serving.models.model_source import RegistrySource
 from loopwright.serving.stream.worker import StreamPlan, StreamWorker
 
 

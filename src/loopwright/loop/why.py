@@ -10,7 +10,7 @@ from loopwright.core.errors import UnknownNameError
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.duck import borrowed
 from loopwright.monitoring.outcomes import outcomes_table
-from loopwright.serving.compactor import find_prediction
+from loopwright.serving.log.compactor import find_prediction
 
 _NAMED = 3  # files that a line of text names
 

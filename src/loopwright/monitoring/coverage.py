@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.storage.duck import borrowed, to_arrow
 from loopwright.monitoring.outcomes import outcomes_table
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 
 if TYPE_CHECKING:
     from loopwright.core.storage.stores import Stores

@@ -36,7 +36,7 @@ from loopwright.monitoring.reference import (
 )
 from loopwright.monitoring.served import served_columns
 from loopwright.monitoring.signal import Signal, Signals
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

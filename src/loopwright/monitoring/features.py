@@ -18,7 +18,7 @@ from loopwright.core.storage.duck import borrowed, to_arrow
 from loopwright.features.materialize import newest_online
 from loopwright.monitoring.mark import Mark
 from loopwright.monitoring.signal import Signal
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

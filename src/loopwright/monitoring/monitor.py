@@ -26,7 +26,7 @@ from loopwright.monitoring.outcomes import OutcomeCollector
 from loopwright.monitoring.performance import LossFigures, LossMonitor, loss_figures
 from loopwright.monitoring.signal import Signal, Signals
 from loopwright.monitoring.system import SystemFigures, SystemWatch, system_figures
-from loopwright.serving.compactor import PredictionTable, predictions_table
+from loopwright.serving.log.compactor import PredictionTable, predictions_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

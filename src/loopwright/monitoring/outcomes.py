@@ -24,7 +24,7 @@ from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.core.storage.table_changes import TableSpan
 from loopwright.core.storage.table_purge import purge_rows
 from loopwright.monitoring.outcome_event import outcome_event, read_outcome
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -23,7 +23,7 @@ from loopwright.core.storage.duck import borrowed, to_arrow
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.monitoring.mark import Mark
 from loopwright.monitoring.signal import Signal, Signals
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

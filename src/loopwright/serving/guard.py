@@ -15,7 +15,7 @@ from loopwright.core.errors import ForbiddenRequestError, UnauthorizedRequestErr
 if TYPE_CHECKING:
     from loopwright.core.access import Access, Principal, Role
     from loopwright.core.clock import Clock
-    from loopwright.serving.http_message import HttpRequest
+    from loopwright.serving.http.message import HttpRequest
 
 REMEMBERED_S = 5.0  # how long what the record says of a token is believed
 _KEPT = 10_000

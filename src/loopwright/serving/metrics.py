@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from loopwright.features.lookup import LookupResult
-    from loopwright.serving.prediction_log import PredictionLog
+    from loopwright.serving.log.prediction_log import PredictionLog
 
 LATENCY_BUCKETS_S: tuple[float, ...] = tuple(edge / 1000 for edge in EDGES_MS)
 _ROW_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0, 65536.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import SettingsError
-from loopwright.serving.http_options import HttpOptions
+from loopwright.serving.http.options import HttpOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,9 +8,9 @@ import pytest
 from tests.serving.grpc.doors import RunningDoor
 
 from loopwright.core.clock import SystemClock
-from loopwright.serving.endpoint import Active
-from loopwright.serving.loading import prepare
-from loopwright.serving.router import Routing
+from loopwright.serving.calls.endpoint import Active
+from loopwright.serving.models.loading import prepare
+from loopwright.serving.releases.router import Routing
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from tests.servers import free_port
 
 from loopwright.core.access import Access
 from loopwright.serving.deploy import OnlineDeployment
-from loopwright.serving.further_door import DoorParts
 from loopwright.serving.grpc.health import HEALTH
 from loopwright.serving.grpc.proto_file import Messages
 from loopwright.serving.grpc.protocol import INFERENCE
 from loopwright.serving.grpc.reflection import REFLECTION
 from loopwright.serving.grpc.server import GrpcServer
 from loopwright.serving.guard import Guard
+from loopwright.serving.server.further_door import DoorParts
 from loopwright.serving.server_plan import ServerPlan
 
 SERVICE = INFERENCE.service_name

@@ -12,11 +12,11 @@ import pytest
 from tests.serving.grpc.doors import fp64, kind, output, parameters, refusal, request_of, tensor
 
 from loopwright.core.errors import MissingExtraError
-from loopwright.serving.admission import QueueLimits
-from loopwright.serving.endpoint import Active
+from loopwright.serving.calls.admission import QueueLimits
+from loopwright.serving.calls.endpoint import Active
 from loopwright.serving.grpc.proto_file import Messages
-from loopwright.serving.loading import prepare
-from loopwright.serving.router import Routing
+from loopwright.serving.models.loading import prepare
+from loopwright.serving.releases.router import Routing
 
 TEXT_LENGTHS = struct.Struct("<I")
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from loopwright.core.compute_local import LocalCompute
 from loopwright.data.lake import Lake
-from loopwright.serving.compactor import PredictionTable
+from loopwright.serving.log.compactor import PredictionTable
 from loopwright.serving.scoring.destination import LakeTable
 from loopwright.serving.scoring.job import ScoreRequest
 from loopwright.serving.scoring.scorer import Scorer

@@ -18,7 +18,7 @@ from loopwright.data.dataset import Dataset
 from loopwright.data.lake import Lake
 from loopwright.data.sources.push import push
 from loopwright.registry.registry import Registry
-from loopwright.serving.compactor import PredictionTable
+from loopwright.serving.log.compactor import PredictionTable
 from loopwright.serving.scoring.scorer import Scorer
 from loopwright.serving.scoring.source import DatasetRows, FileRows, QueryRows
 

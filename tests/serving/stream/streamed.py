@@ -15,14 +15,14 @@ from loopwright.core.settings import Settings
 from loopwright.core.storage.exchange import ExchangePlan
 from loopwright.core.storage.exchanges import open_exchange
 from loopwright.core.storage.stores import open_stores
-from loopwright.serving.compactor import PredictionTable
-from loopwright.serving.endpoint import Active
-from loopwright.serving.loading import prepare
-from loopwright.serving.router import Routing
+from loopwright.serving.calls.endpoint import Active
+from loopwright.serving.log.compactor import PredictionTable
+from loopwright.serving.log.stream_records import records_topic
+from loopwright.serving.models.loading import prepare
+from loopwright.serving.releases.router import Routing
 from loopwright.serving.stream.answering import EventAnswers
 from loopwright.serving.stream.declaration import stream
 from loopwright.serving.stream.door import Desk, StreamDoor
-from loopwright.serving.stream.records import records_topic
 from loopwright.serving.stream.rows import JsonRows
 from loopwright.serving.stream.tally import StreamTally
 from loopwright.serving.stream.worker import StreamPlan, StreamWorker

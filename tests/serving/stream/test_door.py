@@ -10,11 +10,11 @@ from tests.serving.stream.conftest import PLAN, event
 
 from loopwright.core.errors import ModelFailedError, StoreBusyError, StoreError
 from loopwright.core.storage.events import Event
-from loopwright.serving.compactor import PredictionTable
-from loopwright.serving.endpoint import Active
-from loopwright.serving.prediction_log import PredictionLog
-from loopwright.serving.router import Routing
-from loopwright.serving.shadow import ShadowRunner
+from loopwright.serving.calls.endpoint import Active
+from loopwright.serving.calls.shadow import ShadowRunner
+from loopwright.serving.log.compactor import PredictionTable
+from loopwright.serving.log.prediction_log import PredictionLog
+from loopwright.serving.releases.router import Routing
 from loopwright.serving.stream.answering import is_passing
 from loopwright.serving.stream.dead_letter import read_letter
 

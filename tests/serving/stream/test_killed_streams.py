@@ -15,7 +15,7 @@ from loopwright.core.settings import Settings
 from loopwright.core.storage.conformance.mock_kafka import MockKafka
 from loopwright.core.storage.events import Event
 from loopwright.core.storage.stores import open_stores
-from loopwright.serving.compactor import PredictionTable
+from loopwright.serving.log.compactor import PredictionTable
 
 pytest.importorskip("confluent_kafka", reason="the extra kafka is not installed")
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopwright.serving.models.messages import Beat, Collected, FromWorker, Hello, Prepared
 from loopwright.serving.workers.channel import Channel, ChannelClosedError, channel_pair
-from loopwright.serving.workers.messages import Beat, Collected, FromWorker, Hello, Prepared
 
 
 @pytest.fixture

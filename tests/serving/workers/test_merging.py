@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopwright.serving.log.prediction_log import LogCounts
 from loopwright.serving.metrics import ServingMetrics
-from loopwright.serving.prediction_log import LogCounts
 from loopwright.serving.workers.merging import exposition, left_behind, merged, snapshot
 from loopwright.serving.workers.scrapes import WAIT_S, Scrapes
 

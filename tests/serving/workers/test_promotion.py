@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.serving.model_source import Target
-from loopwright.serving.router import Routing
-from loopwright.serving.workers.messages import Abort, Commit, Prepare, Refuse
-from loopwright.serving.workers.promotion import RETRY_S, Promotion
+from loopwright.serving.models.messages import Abort, Commit, Prepare, Refuse
+from loopwright.serving.models.model_source import Target
+from loopwright.serving.models.promotion import RETRY_S, Promotion
+from loopwright.serving.releases.router import Routing
 
 
 def champion(number: int) -> Target:

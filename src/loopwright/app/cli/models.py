@@ -13,7 +13,7 @@ from loopwright.app.cli.project import known_model, opened, require_operator
 from loopwright.core.errors import RefusedError
 from loopwright.loop.rebuild import rebuild
 from loopwright.registry.alias import CHAMPION, Override
-from loopwright.serving.rollout import Rollout
+from loopwright.serving.releases.rollout import Rollout
 
 if TYPE_CHECKING:
     from loopwright.evaluation.verdict import Verdict

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import InvalidRequestError
-from loopwright.serving.request_headers import checked_request_id, deadline_of, version_number
+from loopwright.serving.http.request_headers import checked_request_id, deadline_of, version_number
 
 if TYPE_CHECKING:
     from loopwright.serving.grpc.hpack import Fields

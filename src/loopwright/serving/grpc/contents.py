@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import InvalidRequestError
-from loopwright.serving.tensor import datatype_named, from_raw, to_raw
-from loopwright.serving.tensor_values import from_values
+from loopwright.serving.tensors.tensor import datatype_named, from_raw, to_raw
+from loopwright.serving.tensors.tensor_values import from_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loopwright.serving.grpc.proto_file import Message
-    from loopwright.serving.tensor import Tensor
+    from loopwright.serving.tensors.tensor import Tensor
 
 _LIST_OF = {
     "BOOL": "bool_contents",

@@ -21,12 +21,12 @@ from loopwright.serving.grpc.serve import named, read, streamed, unary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loopwright.serving.endpoint import Endpoint, Served
-    from loopwright.serving.further_door import DoorParts
+    from loopwright.serving.calls.endpoint import Endpoint, Served
     from loopwright.serving.grpc.call import CallHead
     from loopwright.serving.grpc.inference import AskedInference
     from loopwright.serving.grpc.proto_file import Message, Messages
     from loopwright.serving.grpc.stream import Stream
+    from loopwright.serving.server.further_door import DoorParts
 
 _OPEN_CALLS = frozenset({"ServerLive", "ServerReady"})  # as the health paths of HTTP
 

@@ -21,7 +21,7 @@ from loopwright.serving.grpc.status import Refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from loopwright.serving.endpoint import Endpoint
+    from loopwright.serving.calls.endpoint import Endpoint
     from loopwright.serving.grpc.proto_file import Message, Messages
     from loopwright.serving.grpc.stream import Stream
     from loopwright.serving.server_state import ServerState

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.errors import InvalidRequestError
 from loopwright.registry.signature import PREDICTION_ID
-from loopwright.serving.endpoint import InferenceCall
+from loopwright.serving.calls.endpoint import InferenceCall
 from loopwright.serving.grpc.call import checked_timeout_us
 from loopwright.serving.grpc.contents import read_tensors, write_tensors
 from loopwright.serving.grpc.rows import rows_for
-from loopwright.serving.tensor_answer import check_outputs, served_tensors
+from loopwright.serving.tensors.tensor_answer import check_outputs, served_tensors
 
 if TYPE_CHECKING:
-    from loopwright.serving.endpoint import Served
+    from loopwright.serving.calls.endpoint import Served
+    from loopwright.serving.calls.slot import Active
     from loopwright.serving.grpc.call import CallHead
     from loopwright.serving.grpc.proto_file import Message, Messages
-    from loopwright.serving.slot import Active
 
 PROTOCOL = "oip-grpc"
 MOST_LISTED_IDS = 100  # of more rows the ids are in the output of that name only

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from loopwright.core.errors import NotFoundRequestError, NotReadyError
-from loopwright.serving.open_inference import model_document
-from loopwright.serving.request_headers import version_number
+from loopwright.serving.doors.open_inference import model_document
+from loopwright.serving.http.request_headers import version_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from loopwright.serving.endpoint import Endpoint, Slot
-    from loopwright.serving.further_door import DoorParts
+    from loopwright.serving.calls.endpoint import Endpoint, Slot
     from loopwright.serving.grpc.proto_file import Message, Messages
+    from loopwright.serving.server.further_door import DoorParts
 
 EXTENSIONS = ("model_repository(index)", "schedule_policy(timeout)")
 

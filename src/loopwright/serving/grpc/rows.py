@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loopwright.serving.tensor_rows import row_batch
+from loopwright.serving.tensors.tensor_rows import row_batch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from loopwright.features.request import RequestField
-    from loopwright.serving.tensor import Tensor
+    from loopwright.serving.tensors.tensor import Tensor
 
 FEW = 32  # rows that are worth computing together with those of other callers
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from loopwright.serving.further_door import DoorParts
     from loopwright.serving.grpc.method import Method
+    from loopwright.serving.server.further_door import DoorParts
 
 _FILES = (INFERENCE, HEALTH, *REFLECTION)
 _SILENCE_S = 75  # then a caller is asked whether it is there

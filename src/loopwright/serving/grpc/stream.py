@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from loopwright.core.errors import InvalidRequestError, NotReadyError, RequestError, TooLargeError
 from loopwright.serving.grpc.status import Refusal
-from loopwright.serving.http_message import MAX_BODY_BYTES
+from loopwright.serving.http.message import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

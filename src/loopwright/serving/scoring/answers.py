@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from loopwright.core.errors import UsageError
 from loopwright.features.served_struct import served_struct
-from loopwright.serving.prediction_columns import encode_table, frame_table, records_table
-from loopwright.serving.prediction_record import unfound_views
+from loopwright.serving.log.prediction_columns import encode_table, frame_table, records_table
+from loopwright.serving.log.prediction_record import unfound_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

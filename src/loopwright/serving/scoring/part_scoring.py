@@ -20,7 +20,7 @@ from loopwright.features.online_stores import open_online_store
 from loopwright.features.request import RequestField
 from loopwright.features.row_batch import RowBatch
 from loopwright.registry.registry import Registry
-from loopwright.serving.compactor import predictions_table
+from loopwright.serving.log.compactor import predictions_table
 from loopwright.serving.predictor import Predictor
 from loopwright.serving.scoring.answers import answer_table, log_table, reject_table
 from loopwright.serving.scoring.destination import destination_from

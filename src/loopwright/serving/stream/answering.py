@@ -20,7 +20,7 @@ from loopwright.core.errors import (
 )
 from loopwright.core.storage.events import Event
 from loopwright.core.storage.exchange import Made
-from loopwright.serving.prediction_record import PredictionRecord, features_json, output_cells, unfound_views
+from loopwright.serving.log.prediction_record import PredictionRecord, features_json, output_cells, unfound_views
 from loopwright.serving.stream.dead_letter import letter_of
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from loopwright.core.clock import Clock
     from loopwright.core.storage.exchange import Taken
-    from loopwright.serving.endpoint import Active, Slot
+    from loopwright.serving.calls.endpoint import Active, Slot
     from loopwright.serving.predictor import Answers
-    from loopwright.serving.router import Assignment
+    from loopwright.serving.releases.router import Assignment
     from loopwright.serving.stream.rows import Row, RowReader
 
 _record = msgspec.msgpack.Encoder()

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from loopwright.core.errors import RequestError, StoreCorruptError, StoreError, StoreTooNewError
-from loopwright.serving.shadow import ShadowTask
+from loopwright.serving.calls.shadow import ShadowTask
 from loopwright.serving.stream.answering import is_passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loopwright.core.storage.exchange import Exchange, Taken
-    from loopwright.serving.endpoint import Active
-    from loopwright.serving.prediction_log import PredictionLog
-    from loopwright.serving.shadow import ShadowRunner
+    from loopwright.serving.calls.endpoint import Active
+    from loopwright.serving.calls.shadow import ShadowRunner
+    from loopwright.serving.log.prediction_log import PredictionLog
     from loopwright.serving.stream.answering import Batch, EventAnswers, Shadowed
     from loopwright.serving.stream.tally import StreamTally
 

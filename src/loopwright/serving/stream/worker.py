@@ -22,16 +22,16 @@ from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.exchange import ExchangePlan
 from loopwright.core.storage.exchanges import open_exchange
 from loopwright.core.storage.file_lock import FileLock
+from loopwright.serving.calls.shadow import ShadowRunner
+from loopwright.serving.log.prediction_log import PredictionLog
+from loopwright.serving.log.stream_records import records_topic
 from loopwright.serving.metrics import ServingMetrics
-from loopwright.serving.prediction_log import PredictionLog
-from loopwright.serving.shadow import ShadowRunner
+from loopwright.serving.models.swap import ModelWatch
 from loopwright.serving.stream.answering import EventAnswers
 from loopwright.serving.stream.door import Desk, StreamDoor
-from loopwright.serving.stream.records import records_topic
 from loopwright.serving.stream.rows import reader_of
 from loopwright.serving.stream.standing import StreamState, forget_state, stream_folder, write_state
 from loopwright.serving.stream.tally import StreamTally
-from loopwright.serving.swap import ModelWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from loopwright.core.storage.exchange import Exchange
     from loopwright.core.storage.stores import Stores
     from loopwright.features.online import OnlineStore
+    from loopwright.serving.calls.endpoint import Endpoint
     from loopwright.serving.deploy import PayloadPolicy
-    from loopwright.serving.endpoint import Endpoint
-    from loopwright.serving.model_source import ModelSource
+    from loopwright.serving.models.model_source import ModelSource
     from loopwright.serving.stream.declaration import StreamDeployment
 
 _log = structlog.get_logger(__name__)

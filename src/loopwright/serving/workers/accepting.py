@@ -13,10 +13,10 @@ import mmap
 import socket
 from typing import TYPE_CHECKING
 
-from loopwright.serving.http_connection import HttpConnection
+from loopwright.serving.http.connection import HttpConnection
 
 if TYPE_CHECKING:
-    from loopwright.serving.http_server import HttpServer
+    from loopwright.serving.http.server import HttpServer
 
 _LEAVE_S = 0.002
 _LEAVES = 10  # after so many moments it is taken: the least loaded may be computing, or stopped
@@ -83,8 +83,8 @@ class Acceptor:
     def stop(self) -> None:
         """Accept no more, and let go of the socket; what is open stays open.
 
-        What waits in the socket is for the others. Where this process is the last to let go, nobody comes after it: what
-        waits is accepted first.
+        What waits in the socket is for the others. Where this process is the last to let go, what waits is accepted
+        first.
         """
         if self._sock.fileno() < 0:
             return

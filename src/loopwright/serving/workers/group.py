@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.clock import SystemClock
 from loopwright.features.online_stores import open_online_store
-from loopwright.serving.listening import open_listening
-from loopwright.serving.running import run_server, serve
-from loopwright.serving.server import Server
+from loopwright.serving.server.listening import open_listening
+from loopwright.serving.server.running import run_server, serve
+from loopwright.serving.server.server import Server
 from loopwright.serving.workers.supervisor import Supervisor
 from loopwright.serving.workers.worker import Worker
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from loopwright.core.clock import Clock
-    from loopwright.serving.further_door import DoorMaker
+    from loopwright.serving.server.further_door import DoorMaker
     from loopwright.serving.server_plan import ServerPlan
     from loopwright.serving.workers.seat import Seat, ServerParts
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from loopwright.serving.workers.merging import Family
 
 if TYPE_CHECKING:
-    from loopwright.serving.workers.promotion import Promotion
+    from loopwright.serving.models.promotion import Promotion
 
 
 def families_of(*, restarts: int, workers: int, promotion: Promotion) -> list[Family]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import signal
 
+    from loopwright.serving.models.messages import FromWorker
     from loopwright.serving.workers.channel import Channel
-    from loopwright.serving.workers.messages import FromWorker
 
 
 @dataclass

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from loopwright.serving.models.messages import Merged
 from loopwright.serving.workers.merging import Family, encoded, left_behind
-from loopwright.serving.workers.messages import Merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

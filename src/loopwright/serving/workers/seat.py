@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
     from loopwright.features.online import OnlineStore
-    from loopwright.serving.model_source import ModelSource
+    from loopwright.serving.models.model_source import ModelSource
     from loopwright.serving.workers.accepting import Board
 
 

@@ -19,13 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from loopwright.core.errors import SettingsError
-from loopwright.serving.state_file import remove_state, write_state
-from loopwright.serving.workers.accepting import Board
-from loopwright.serving.workers.birth import fork_worker
-from loopwright.serving.workers.channel import Channel, ChannelClosedError, channel_pair
-from loopwright.serving.workers.group_metrics import families_of
-from loopwright.serving.workers.member import Member
-from loopwright.serving.workers.messages import (
+from loopwright.serving.models.messages import (
     Accept,
     Beat,
     Collect,
@@ -41,7 +35,13 @@ from loopwright.serving.workers.messages import (
     Scrape,
     Wanted,
 )
-from loopwright.serving.workers.promotion import Promotion
+from loopwright.serving.models.promotion import Promotion
+from loopwright.serving.server.state_file import remove_state, write_state
+from loopwright.serving.workers.accepting import Board
+from loopwright.serving.workers.birth import fork_worker
+from loopwright.serving.workers.channel import Channel, ChannelClosedError, channel_pair
+from loopwright.serving.workers.group_metrics import families_of
+from loopwright.serving.workers.member import Member
 from loopwright.serving.workers.scrapes import Scrapes
 from loopwright.serving.workers.seat import Seat
 
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from loopwright.core.clock import Clock
-    from loopwright.serving.listening import Listening
+    from loopwright.serving.models.promotion import Sent
+    from loopwright.serving.server.listening import Listening
     from loopwright.serving.server_plan import ServerPlan
-    from loopwright.serving.workers.promotion import Sent
 
 _log = structlog.get_logger(__name__)
 _LOOK_EVERY_S = 0.1

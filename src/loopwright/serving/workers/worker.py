@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from loopwright.core.errors import LoopwrightError
-from loopwright.serving.loop_lag import LATE_S, LoopLag
-from loopwright.serving.swap import prepare_turn, wanted_of
-from loopwright.serving.workers.accepting import Acceptor
-from loopwright.serving.workers.channel import Channel, ChannelClosedError
-from loopwright.serving.workers.merging import exposition, merged, snapshot
-from loopwright.serving.workers.messages import (
+from loopwright.serving.models.messages import (
     Abort,
     Accept,
     Beat,
@@ -42,6 +37,11 @@ from loopwright.serving.workers.messages import (
     Scrape,
     Wanted,
 )
+from loopwright.serving.models.swap import prepare_turn, wanted_of
+from loopwright.serving.server.loop_lag import LATE_S, LoopLag
+from loopwright.serving.workers.accepting import Acceptor
+from loopwright.serving.workers.channel import Channel, ChannelClosedError
+from loopwright.serving.workers.merging import exposition, merged, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from loopwright.serving import membership
-    from loopwright.serving.server import Server
+    from loopwright.serving.server.server import Server
     from loopwright.serving.workers.seat import Seat
 
 _log = structlog.get_logger(__name__)

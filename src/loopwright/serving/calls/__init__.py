@@ -1,0 +1,1 @@
+"""A call on its way: admitted, batched, computed, recorded, answered."""

@@ -1,0 +1,1 @@
+"""The prediction log: on disk before the answer leaves, then in the lake exactly once."""

@@ -1,0 +1,1 @@
+"""Versions on trial: who is asked, what the arms show, and when one is promoted or rolled back."""

@@ -1,0 +1,1 @@
+"""One serving process, from its socket to its drain."""
