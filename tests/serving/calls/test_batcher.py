@@ -22,7 +22,7 @@ from loopwright.serving.releases.router import Routing
 
 
 def _load():
-    path = Path(__file__).parents[2] / "bench" / "batcher.py"
+    path = Path(__file__).parents[3] / "bench" / "batcher.py"
     spec = importlib.util.spec_from_file_location("bench_batcher", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["bench_batcher"] = module

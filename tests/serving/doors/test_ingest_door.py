@@ -190,7 +190,7 @@ def test_a_fault_leaves_nobody_waiting(executor: Executor) -> None:
     assert [type(one) for one in asyncio.run(clients())] == [ZeroDivisionError] * 3
 
 
-SERVER = Path(__file__).parent / "push_server.py"
+SERVER = Path(__file__).parents[1] / "push_server.py"
 
 
 def begin(folder: Path, stage: str) -> tuple[subprocess.Popen[bytes], int]:
