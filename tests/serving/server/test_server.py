@@ -281,11 +281,12 @@ def test_sigterm_finishes_what_is_in_flight(start_server, set_target, tmp_path):
 def test_a_version_that_fails_its_self_test_never_answers(start_server, set_target, tmp_path):
     server = start_server()
     set_target(champion=1, challenger=2, stage="canary", share=1.0, salt="s", broken=[2])
-    server.wait_for((tmp_path / "refused.txt").exists)
-    assert "nonce/2 could not be loaded: nonce/2 fails its self-test" in (tmp_path / "refused.txt").read_text()
+    refused = tmp_path / "refused.txt"
+    server.wait_for(lambda: refused.exists() and refused.read_text())
+    assert "nonce/2 could not be loaded: nonce/2 fails its self-test" in refused.read_text()
     assert server.predict(1).json()["version"] == 1
     set_target(champion=3, broken=[3])
-    server.wait_for(lambda: "nonce/3" in (tmp_path / "refused.txt").read_text())
+    server.wait_for(lambda: "nonce/3" in refused.read_text())
     assert server.predict(1).json()["version"] == 1
     assert 'loopwright_model_load_failures_total{model="nonce"}' in server.client.get("/metrics").text
 

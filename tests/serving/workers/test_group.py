@@ -184,8 +184,9 @@ def test_versions_are_swapped_in_all_workers_or_in_none(start_group, traffic, se
         set_target(champion=version)
         group.wait_for(lambda version=version: any(seen == version for _, seen in asked.answers[-20:]))
     set_target(champion=2, broken=[2], broken_in=1)  # one worker refuses it
-    group.wait_for((tmp_path / "refused.txt").exists)
-    assert "nonce/2 could not be loaded" in (tmp_path / "refused.txt").read_text()
+    refused = tmp_path / "refused.txt"
+    group.wait_for(lambda: refused.exists() and refused.read_text())
+    assert "nonce/2 could not be loaded" in refused.read_text()
     set_target(champion=3)
     group.wait_for(lambda: any(seen == 3 for _, seen in asked.answers[-20:]))
     asked.stop()
