@@ -25,9 +25,6 @@ from threadpoolctl import threadpool_limits
 from loopwright.core.access import Access
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.data.lake import Lake
-from loopwright.serving.calls.admission import QueueLimits
-from loopwright.serving.calls.endpoint import Endpoint
-from loopwright.serving.calls.shadow import ShadowRunner
 from loopwright.serving.doors.cors_door import CorsDoor
 from loopwright.serving.doors.front_door import FrontDoor
 from loopwright.serving.doors.ingest_door import IngestDoor
@@ -36,12 +33,12 @@ from loopwright.serving.doors.rest import RestDoor
 from loopwright.serving.guard import Guard
 from loopwright.serving.http.server import HttpServer
 from loopwright.serving.log.log_ring import LogRoom
-from loopwright.serving.log.prediction_log import PredictionLog
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.models.first_request import FirstRequests
 from loopwright.serving.models.residency import Residency
 from loopwright.serving.models.swap import ModelWatch
 from loopwright.serving.server.further_door import DoorParts
+from loopwright.serving.server.opened_model import open_model
 from loopwright.serving.server_plan import ServerPlan
 
 if TYPE_CHECKING:
@@ -49,8 +46,11 @@ if TYPE_CHECKING:
 
     from loopwright.core.storage.stores import Stores
     from loopwright.features.online import OnlineStore
+    from loopwright.serving.calls.endpoint import Endpoint
+    from loopwright.serving.calls.shadow import ShadowRunner
     from loopwright.serving.deploy import OnlineDeployment
     from loopwright.serving.http.connection import Door
+    from loopwright.serving.log.prediction_log import PredictionLog
     from loopwright.serving.membership import Membership
     from loopwright.serving.models.model_source import ModelSource
     from loopwright.serving.server.further_door import DoorMaker, FurtherDoor
@@ -139,33 +139,19 @@ class Server:
         )
 
     def _endpoint(self, model: str, deployment: OnlineDeployment) -> Endpoint:
-        log = PredictionLog(
-            self._stores.local,
+        opened = open_model(
             model,
-            clock=self._stores.clock,
-            ids=self._stores.ids,
-            fsync=deployment.log_fsync,
-            log_full=deployment.log_full,
-            room=self._log_room,
-        )
-        shadow = ShadowRunner(capacity=self.plan.shadow_queue, on_drop=lambda: self.metrics.shadow_dropped(model))
-        self.metrics.watch_log(log)
-        self._logs.append(log)
-        self._shadows.append(shadow)
-        return Endpoint(
-            model,
-            log=log,
+            deployment,
+            self._stores,
             metrics=self.metrics,
             executor=self._executor,
-            shadow=shadow,
-            clock=self._stores.clock,
-            ids=self._stores.ids,
-            limits=QueueLimits.of(deployment),
-            max_delay_s=deployment.max_delay.total_seconds(),
-            max_batch_rows=deployment.max_batch_rows,
-            log_payloads=deployment.log_payloads,
+            log_room=self._log_room,
+            shadow_queue=self.plan.shadow_queue,
             pseudonym=Pseudonyms(self._stores.facts).of if model in self.plan.hashed_keys else None,
         )
+        self._logs.append(opened.log)
+        self._shadows.append(opened.shadow)
+        return opened.endpoint
 
     def not_ready_because(self) -> str | None:
         """Return why the server is not ready, or None when it is."""
