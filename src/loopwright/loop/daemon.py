@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from loopwright.core.errors import SettingsError
 from loopwright.core.openmp import environment_of_one_thread
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from loopwright.core.clock import Clock
 
 Role: TypeAlias = str
-"""``server``, ``controller``, or ``stream:`` and the name of a model."""
+"""``server``, ``controller``, ``log``, or ``stream:`` and the name of a model."""
 _MODULES: dict[str, str] = {
     "server": "loopwright.loop.server_process",
     "controller": "loopwright.loop.controller_process",
+    "log": "loopwright.loop.log_process",
     "stream": "loopwright.loop.stream_process",
 }
 LOOK_EVERY_S = 0.1
@@ -122,12 +123,8 @@ class Supervisor:
         return {role: child.process.pid for role, child in self._children.items()}
 
     def _start(self, role: Role, *, failures: int) -> None:
-        kind, _, model = role.partition(":")
-        command = [sys.executable, "-P", "-m", _MODULES[kind], str(self.project), str(os.getpid())]
-        command += [model] if model else []
-        command += [str(self.tick_s)] if role == "controller" else []
-        environment = environment_of_one_thread() if role == "server" else None
-        process = subprocess.Popen(command, cwd=self.project, env=environment)  # noqa: S603 - our own module
+        command = _command(self.project, role, os.getpid(), self.tick_s)
+        process = subprocess.Popen(command, cwd=self.project, env=_environment(role))  # noqa: S603 - our own module
         self._children[role] = _Child(role, process, self.clock.monotonic(), failures)
         self.on_event(f"{role} started (process {process.pid})")
 
@@ -141,6 +138,27 @@ class Supervisor:
     def _ask_to_stop(self, number: int, frame: object) -> None:
         del number, frame
         self._stopping = True
+
+
+def become(project: Path, role: Role, *, tick_s: float = 2.0) -> NoReturn:
+    """Turn this process into one of the processes of ``up``; whoever started it brings it back when it dies.
+
+    For containers, whose orchestrator supervises: a supervisor inside would only take memory and hide deaths.
+    """
+    os.chdir(project)
+    command = _command(project, role, os.getppid(), tick_s)
+    os.execve(command[0], command, _environment(role))  # noqa: S606 - our own module
+
+
+def _command(project: Path, role: Role, parent_pid: int, tick_s: float) -> list[str]:
+    kind, _, model = role.partition(":")
+    command = [sys.executable, "-P", "-m", _MODULES[kind], str(project), str(parent_pid)]
+    command += [model] if model else []
+    return command + ([str(tick_s)] if role == "controller" else [])
+
+
+def _environment(role: Role) -> dict[str, str]:
+    return environment_of_one_thread() if role == "server" else dict(os.environ)
 
 
 def server_state(home: Path) -> dict[str, object] | None:
