@@ -14,6 +14,7 @@ from loopwright.core.errors import TurnInProgressError
 from loopwright.loop.decisions import DecisionLog
 from loopwright.loop.freshening import Freshening
 from loopwright.loop.lock import is_turning
+from loopwright.loop.plan_watch import watch_stored_plan
 from loopwright.loop.policy import decide
 from loopwright.loop.scoring import due_scorings
 from loopwright.loop.situation import situation_of
@@ -95,6 +96,7 @@ class Controller:
             record, waiting = self._decide(model)
             made += [record] if record is not None else []
             held += [waiting] if waiting else []
+        signals += watch_stored_plan(self._loop, self._workspace)
         self._workspace.monitoring.deliver()
         self.freshening.look()
         for decision in self._decisions.list(self._loop.name, status="approved"):

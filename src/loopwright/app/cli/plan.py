@@ -13,10 +13,11 @@ from typer.core import TyperGroup
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json
 from loopwright.app.cli.plan_view import show_plan
+from loopwright.app.cli.plan_watch import watch
 from loopwright.app.cli.prices import PRICES_OPTION, load_prices
-from loopwright.core.errors import DeclarationError, SourceError, UsageError
+from loopwright.core.errors import DeclarationError, UsageError
 from loopwright.loop.loading import find_project, load_loop
-from loopwright.planning.plan import Plan, from_json
+from loopwright.loop.plan_watch import plan_path, read_plan
 from loopwright.planning.plan_diff import diff_plans, diff_text
 from loopwright.planning.planner import LEAST_DRAWS, make_plan
 from loopwright.planning.report_html import report_html
@@ -24,6 +25,7 @@ from loopwright.planning.report_markdown import report_markdown
 from loopwright.planning.workload_file import read_tables, request_of
 
 if TYPE_CHECKING:
+    from loopwright.planning.plan import Plan
     from loopwright.planning.workload import Workload
 
 _DEFAULT = "make"
@@ -42,6 +44,7 @@ class _Planning(TyperGroup):
 
 
 app = typer.Typer(cls=_Planning)
+app.command("watch")(watch)
 
 
 @app.command(_DEFAULT)
@@ -65,12 +68,14 @@ def make(
     seed: Annotated[int, typer.Option(help="Of every simulation and draw.", min=0)] = 0,
     draws: Annotated[int, typer.Option(help="Draws of the uncertain inputs.", min=100, max=100_000)] = LEAST_DRAWS,
     out: Annotated[Path | None, typer.Option(help="Keep the plan in this file, as JSON.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it as the project's plan.json, for `plan watch`.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the report as Markdown to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page with pictures to this file.")] = None,
     project: Annotated[Path, PROJECT_OPTION] = Path(),
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Plan where and on what to run, and what it costs in a month; `loopwright plan FILE` does this too."""
+    kept = plan_path(find_project(project)) if keep else None
     tables = _tables(file, project, is_given=per_day is not None)
     given = {"per_day": per_day, "peak": peak, "latency_p99": latency, "payload": payload, "retention": retention}
     tables["requests"] = _table(tables, "requests") | {name: text for name, text in given.items() if text is not None}
@@ -92,15 +97,14 @@ def make(
         plan = make_plan(
             asked.workload, asked.services, asked.training, loaded, seed=seed, draws=draws, today=loaded.today
         )
-    for path, text_of in ((out, _plan_file), (markdown, report_markdown), (html, report_html)):
+    for path, text_of in ((out, _plan_file), (kept, _plan_file), (markdown, report_markdown), (html, report_html)):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text_of(plan), encoding="utf-8")
+            _write(path, text_of(plan))
     if as_json:
         print_json(plan.to_json())
         return
     show_plan(plan, stale=loaded.stale)
-    for path in (out, markdown, html):
+    for path in (out, kept, markdown, html):
         if path is not None:
             console.print(f"Written: {path}", markup=False)
 
@@ -119,24 +123,12 @@ def diff(
         console.print(diff_text(found), markup=False, soft_wrap=True)
 
 
-def read_plan(path: Path) -> Plan:
-    """Read a plan from its file.
-
-    Raises:
-        SourceError: If it cannot be read.
-        DeclarationError: If it is no plan.
-    """
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SourceError(f"The plan {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise DeclarationError(
-            f"{path} is no plan: {error}.", hint="Make one with `loopwright plan --out plan.json`."
-        ) from error
-    if not isinstance(values, dict):
-        raise DeclarationError(f"{path} is no plan.", hint="Make one with `loopwright plan --out plan.json`.")
-    return from_json(values)
+def _write(path: Path, text: str) -> None:
+    """Write a file at once: who reads it meanwhile, such as the controller, finds the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def _plan_file(plan: Plan) -> str:
