@@ -15,6 +15,7 @@ from loopwright.features.store import FeatureStore
 from loopwright.monitoring.monitor import Monitor
 from loopwright.registry.alias import Aliases
 from loopwright.registry.registry import Registry
+from loopwright.serving.in_process.serving import Serving
 from loopwright.serving.releases.release_store import ReleaseStore
 from loopwright.training.run_store import RunStore
 from loopwright.training.trainer import Trainer
@@ -104,6 +105,11 @@ class Workspace:
         return Aliases(self.stores)
 
     @cached_property
+    def serving(self) -> Serving:
+        """Models answered inside this process."""
+        return Serving(self.stores, online=lambda: self.features.online)
+
+    @cached_property
     def releases(self) -> ReleaseStore:
         """Rollouts."""
         return ReleaseStore(self.stores)
@@ -114,7 +120,9 @@ class Workspace:
         return Monitor(self.stores, self.data, online=lambda: self.features.online)
 
     def close(self) -> None:
-        """Give back connections."""
+        """Let the models go that are answered here, and give back connections."""
+        if "serving" in self.__dict__:
+            self.serving.close()
         self.stores.close()
 
     def __enter__(self) -> Self:
