@@ -31,7 +31,7 @@ HEAVY = ("pandas", "sklearn", "scipy", "ibis", "duckdb", "torch", "xgboost", "li
 TARGET_S = 1.5
 
 
-def run_server(folder: Path, workers: int) -> None:
+def run_server(folder: Path, workers: int, port: int) -> None:
     from loopwright.core.settings import Settings
     from loopwright.core.storage.stores import open_stores
     from loopwright.serving.deploy import online
@@ -45,7 +45,7 @@ def run_server(folder: Path, workers: int) -> None:
         return ServerParts(stores, RegistrySource(stores))
 
     state = folder / "server.json"
-    plan = ServerPlan(models={"eta": online()}, workers=workers, state_file=state, drain_delay_s=0)
+    plan = ServerPlan(models={"eta": online()}, workers=workers, port=port, state_file=state, drain_delay_s=0)
     serve_group(open_parts, plan)
     heavy = [name for name in HEAVY if name in sys.modules]
     (folder / "imported.json").write_text(json.dumps(heavy))
@@ -121,9 +121,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
-        run_server(options.serve, options.workers)
+        run_server(options.serve, options.workers, options.port)
         return
     sys.path.insert(0, str(HERE))
     from serving import prepare

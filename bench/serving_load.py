@@ -18,6 +18,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ import numpy as np
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "serving_load.c"
@@ -114,6 +115,7 @@ class Load:
         seconds: float,
         rate: float = 0.0,
         protocol: str = "http",
+        core: int | None = None,
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="load-"))
         self._out, self.seconds = self._folder / "out", seconds
@@ -123,6 +125,8 @@ class Load:
         command += [str(connections), str(seconds), str(rate), protocol]
         self.began = time.monotonic()
         self.process = subprocess.Popen(command)
+        if core is not None:
+            os.sched_setaffinity(self.process.pid, {core})
 
     def wait(self) -> Found:
         """Wait for its end."""
@@ -134,9 +138,17 @@ class Load:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def closed(port: int, requests: Sequence[bytes], connections: int, seconds: float, protocol: str = "http") -> Found:
-    """Ask on so many connections, on each again as soon as it is answered."""
-    return Load(port, requests, connections=connections, seconds=seconds, protocol=protocol).wait()
+def closed(
+    port: int,
+    requests: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    *,
+    protocol: str = "http",
+    core: int | None = None,
+) -> Found:
+    """Ask on so many connections, on each again as soon as it is answered; from one core where that is said."""
+    return Load(port, requests, connections=connections, seconds=seconds, protocol=protocol, core=core).wait()
 
 
 def at_rate(
@@ -215,6 +227,13 @@ class Process:
         except psutil.NoSuchProcess:
             return []
 
+    def bind(self, cores: Iterable[int]) -> None:
+        """Let all threads of all processes run on these cores only."""
+        for each in self.everybody():
+            for thread in each.threads():
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread.id, cores)
+
     def cpu_s(self) -> float:
         """Return the processor time so far, of the process and its living descendants."""
         total = 0.0
@@ -263,13 +282,16 @@ def machine() -> str:
 def main() -> None:
     """Ask a server by hand."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("port", type=int)
-    parser.add_argument("path")
-    parser.add_argument("body")
+    parser.add_argument("port", type=int, nargs="?")
+    parser.add_argument("path", nargs="?", default="/")
+    parser.add_argument("body", nargs="?", default="{}")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=0.0)
     options = parser.parse_args()
+    if options.port is None:
+        print(f"the load generator is {program().relative_to(HERE.parent)}; name a port to ask a server")
+        return
     load = Load(
         options.port,
         [http_request(options.path, options.body.encode())],
