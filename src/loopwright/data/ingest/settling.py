@@ -85,7 +85,7 @@ class Settling:
     def rows(self) -> Settled:
         """Find the rows that fail; those to quarantine are dropped from the stage."""
         judge = RowSet(self._con, self._dataset.contract, self._types, position=POSITION, past=self._past)
-        failed = [one for one in judge.judge(self._relation()) if not one.is_tolerated]
+        failed = [one for one in judge.judge(self._relation) if not one.is_tolerated]
         counts: dict[str, dict[str, int]] = {"quarantine": {}, "warn": {}, "stop": {}}
         for one in failed:
             counts[one.on_failure][one.label] = len(one.positions)

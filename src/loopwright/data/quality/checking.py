@@ -11,13 +11,17 @@ A row's uniqueness is judged among the rows of the table alone. Bytes of images 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loopwright.core.storage.duck import to_arrow
-from loopwright.data.quality.repeated import repeated_rows
+from loopwright.data.quality.aligned import aligned
+from loopwright.data.quality.kept import Kept
+from loopwright.data.quality.ordering import in_order_of
+from loopwright.data.quality.repeated import SORTED_TYPES, repeated_rows
 from loopwright.data.quality.report import CheckReport, CheckResult, Example
 from loopwright.data.quality.row_set import RowSet, each_row
 from loopwright.data.quality.spelled import INDEX, Spelled
@@ -29,14 +33,18 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from loopwright.data.contract.check import Unique
     from loopwright.data.contract.contract import Contract
+    from loopwright.data.contract.series import Monotone
     from loopwright.data.contract.words import OnFailure
+    from loopwright.data.quality.aligned import Aligned
     from loopwright.data.quality.failing import RowsFailed
     from loopwright.data.quality.past import Past
     from loopwright.data.quality.spelled import Relation
 
 _EXAMPLES = 3
-_CHECKED, _KEPT_OUT = '"checked rows"', '"kept out"'
+_CHECKED = '"checked rows"'
+MOST_ALIGNED = 20_000_000  # rows; each column that is compared lies in memory with 8 bytes a row, and a copy
 
 
 @dataclass
@@ -47,6 +55,10 @@ class _Found:
     positions: pa.Int64Array
     rows_seen: int
     is_tolerated: bool = False
+
+
+def _out(found: Sequence[_Found]) -> list[pa.Int64Array]:
+    return [one.positions for one in found if one.on_failure != "warn" and not one.is_tolerated]
 
 
 def _found(one: RowsFailed) -> _Found:
@@ -96,19 +108,27 @@ class Checking:
         )
         self._con.execute(f"CREATE OR REPLACE TEMP VIEW {_CHECKED} AS {spelled.query}")
         rows, found = self._row_by_row(spelled)
-        kept = self._without(found)
+        kept = Kept(self._con, _CHECKED, INDEX, rows)
+        kept.drop(_out(found))
+        judge = RowSet(self._con, self._contract, spelled.types, position=INDEX, past=self._past)
         unique = [check for check in self._contract.uniques() if spelled.require(check.columns, check.label)]
-        repeated = repeated_rows(self._con, kept, unique, spelled.types, position=INDEX, rows=rows)
-        found += map(_found, repeated)
-        kept = self._without(found) if repeated else kept
-        others = RowSet(self._con, self._contract, spelled.types, position=INDEX, past=self._past).judge(kept)
-        found += map(_found, others)
-        kept = self._without(found) if others else kept
-        accepted = rows - len(self._out(found))
+        columns = self._aligned(unique, judge.ordered(), spelled, rows)
+        repeated = [
+            _found(one)
+            for one in repeated_rows(
+                self._con, kept.sql, unique, position=INDEX, rows=rows, columns=columns, kept=kept.mask
+            )
+        ]
+        kept.drop(_out(repeated))
+        in_memory = None if columns is None else partial(in_order_of, columns, kept.mask)
+        others = [_found(one) for one in judge.judge(kept.sql, in_memory)]
+        kept.drop(_out(others))
+        found += repeated + others
+        accepted = kept.rows
         whole = Whole(
             self._con, self._contract, spelled.types, event_time=self._event_time, now=self._now, past=self._past
         )
-        together = whole.judge(kept, accepted, total_rows=self._stored_rows + accepted, headers=relation.headers)
+        together = whole.judge(kept.sql(), accepted, total_rows=self._stored_rows + accepted, headers=relation.headers)
         examples = self._examples(found, spelled)
         by_label = {one.label: one for one in found}
         results = [
@@ -142,17 +162,16 @@ class Checking:
                 found.append(_Found(rule.label, rule.column, rule.on_failure, positions, rows))
         return rows, found
 
-    def _out(self, found: Sequence[_Found]) -> pa.Array:
-        bad = [one.positions for one in found if one.on_failure != "warn" and not one.is_tolerated]
-        return pc.unique(pa.chunked_array(bad, pa.int64()))
-
-    def _without(self, found: Sequence[_Found]) -> str:
-        """Return the rows that an ingest would keep, as SQL that may follow FROM."""
-        out = self._out(found)
-        if not len(out):
-            return _CHECKED
-        self._con.register("kept out", pa.table({"position": out}))
-        return f"(SELECT * FROM {_CHECKED} ANTI JOIN {_KEPT_OUT} ON {INDEX} = position)"
+    def _aligned(
+        self, unique: Sequence[Unique], ordered: Sequence[Monotone], spelled: Spelled, rows: int
+    ) -> Aligned | None:
+        """Read once what the checks of rows against rows compare in memory; None where there are too many rows."""
+        if rows > MOST_ALIGNED:
+            return None
+        short = [check.columns[0] for check in unique if len(check.columns) == 1]
+        names = [name for name in short if spelled.types[name] in SORTED_TYPES]
+        names += [check.column for check in ordered]
+        return aligned(self._con, _CHECKED, INDEX, list(dict.fromkeys(names)), rows) if names else None
 
     def _labels(self, spelled: Spelled) -> dict[str, OnFailure]:
         """Return every check that names rows, in the order of the contract, with what becomes of a failure."""
@@ -185,7 +204,7 @@ class Checking:
         columns = [name for name in spelled.names if name not in hidden and any(one.column == name for one in found)]
         shown = "".join(f", left({spelled.shown(name)}::VARCHAR, 200) AS v{i}" for i, name in enumerate(columns))
         listed = ", ".join(map(str, wanted))
-        rows = self._con.sql(f"SELECT {INDEX}{shown} FROM {_CHECKED} WHERE {INDEX} IN ({listed})")
+        rows = self._con.sql(f"SELECT {INDEX}{shown} FROM {_CHECKED} WHERE {INDEX} IN ({listed}) LIMIT {len(wanted)}")
         cells = {row[INDEX]: row for row in to_arrow(rows).to_pylist()}
         return {
             one.label: tuple(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from loopwright.data.sources.frame import Frame
 
 _TABLE = '"table to check"'
+_LEAST_TEXT_BYTES = 4
 
 
 def opened(con: duckdb.DuckDBPyConnection, data: Frame | str | Path, project: Path, folder: Path) -> Relation:
@@ -52,6 +53,7 @@ def opened(con: duckdb.DuckDBPyConnection, data: Frame | str | Path, project: Pa
 def _parquet(paths: list[Path]) -> Relation:
     kinds: dict[str, pa.DataType] = {}
     parts, headers, first = [], [], 0
+    repeating: set[str] | None = None
     for path in paths:
         try:
             read = pq.ParquetFile(path)
@@ -59,6 +61,8 @@ def _parquet(paths: list[Path]) -> Relation:
             raise SourceError(f"{path} cannot be read: {str(error).split(chr(10), 1)[0]}.") from error
         with read:
             schema, rows = read.schema_arrow, read.metadata.num_rows
+            found = _repeating(read.metadata)
+        repeating = found if repeating is None else repeating & found
         headers.append(tuple(schema.names))
         for field in schema:
             kinds.setdefault(field.name, field.type)
@@ -68,7 +72,28 @@ def _parquet(paths: list[Path]) -> Relation:
             f"SELECT {listed}, {number} AS {INDEX} FROM read_parquet({quote_text(str(path))}, file_row_number = true)"
         )
         first += rows
-    return Relation(f"({' UNION ALL BY NAME '.join(parts)})", kinds, headers=tuple(headers), rows=first)
+    return Relation(
+        f"({' UNION ALL BY NAME '.join(parts)})",
+        kinds,
+        headers=tuple(headers),
+        rows=first,
+        repeating=frozenset(repeating or ()),
+    )
+
+
+def _repeating(metadata: pq.FileMetaData) -> set[str]:
+    """Return the columns of texts that are stored by their dictionary: plain ones take 4 bytes for a length alone."""
+    if not metadata.num_row_groups:
+        return set()
+    found = set()
+    for index in range(metadata.num_columns):
+        parts = [metadata.row_group(group).column(index) for group in range(metadata.num_row_groups)]
+        known = all(one.statistics is not None and one.statistics.has_null_count for one in parts)
+        if known and parts[0].physical_type == "BYTE_ARRAY":
+            values = sum(one.num_values - one.statistics.null_count for one in parts)
+            if sum(one.total_uncompressed_size for one in parts) < _LEAST_TEXT_BYTES * values:
+                found.add(parts[0].path_in_schema)
+    return found
 
 
 def _in_memory(

@@ -21,7 +21,7 @@ from loopwright.data.quality.ordering import in_order
 from loopwright.data.quality.rule import fails, value_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import duckdb
 
@@ -78,8 +78,18 @@ class RowSet:
         self._position = quote_name(position)
         self._past = past
 
-    def judge(self, relation: str) -> list[RowsFailed]:
+    def ordered(self) -> list[Monotone]:
+        """Return the checks of order over all rows, of values with a place on an axis."""
+        return [check for check in self._contract.checks if isinstance(check, Monotone) and self._is_plain(check)]
+
+    def judge(
+        self, relation: Callable[[], str], in_memory: Callable[[Sequence[Monotone]], list[RowsFailed]] | None = None
+    ) -> list[RowsFailed]:
         """Return the rows that fail, by check; those of checks that hold for enough rows are ``is_tolerated``.
+
+        Args:
+            relation: Gives SQL that may follow FROM, where it is needed.
+            in_memory: Who judges the checks that :meth:`ordered` gives; without it, they are read from the relation.
 
         Raises:
             ContractError: If a check names an unknown column, cannot be computed of one, or needs a dataset without
@@ -88,12 +98,17 @@ class RowSet:
         stats: list[str] = []
         asked = [one for check in self._contract.checks for one in self._asked(check, stats)]
         asked += [one for item in self._contract.columns if item.mostly is not None for one in _mostly(item)]
-        plain = [check for check in self._contract.checks if isinstance(check, Monotone) and self._is_plain(check)]
-        made = in_order(self._con, relation, self._position, plain) if plain else []
+        plain = self.ordered()
+        made: list[RowsFailed] = []
+        if plain and in_memory is not None:
+            made = in_memory(plain)
+        elif plain:
+            made = in_order(self._con, relation(), self._position, plain)
         if not asked:
             return made
+        rows = relation()
         flags = ", ".join(f"coalesce({one.failed}, false) AS f{i}" for i, one in enumerate(asked))
-        joined = f"{relation} AS r, (SELECT {', '.join(stats)} FROM {relation}) AS s" if stats else f"{relation} AS r"
+        joined = f"{rows} AS r, (SELECT {', '.join(stats)} FROM {rows}) AS s" if stats else f"{rows} AS r"
         found = to_arrow(
             self._con.sql(
                 f"SELECT * FROM (SELECT {self._position} AS position, {flags} FROM {joined}) "
@@ -102,7 +117,7 @@ class RowSet:
         )
         if not found.num_rows:
             return made
-        counts = self._con.execute(f"SELECT {', '.join(one.seen for one in asked)} FROM {relation}").fetchall()[0]
+        counts = self._con.execute(f"SELECT {', '.join(one.seen for one in asked)} FROM {rows}").fetchall()[0]
         for index, one in enumerate(asked):
             positions = found["position"].filter(found[f"f{index}"]).combine_chunks().cast(pa.int64())
             if not len(positions):

@@ -117,7 +117,8 @@ def _text_checks(item: Column, value: str) -> list[tuple[str, str]]:
             checks.append((name, f"NOT {function}({value}, {quote_text(part)})"))
     if item.length is not None:
         low, high = item.length
-        outside = [f"length({value}) {sign} {limit}" for sign, limit in (("<", low), (">", high)) if limit is not None]
+        limits = (("<>", low),) if low == high else (("<", low), (">", high))
+        outside = [f"length({value}) {sign} {limit}" for sign, limit in limits if limit is not None]
         checks.append(("length", f"({' OR '.join(outside)})"))
     if item.format is not None:
         checks.append(("format", f"({value} IS NOT NULL AND try_strptime({value}, {quote_text(item.format)}) IS NULL)"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from loopwright.core.errors import ContractError
-from loopwright.core.storage.duck import quote_name
+from loopwright.core.storage.duck import quote_name, quote_text
 from loopwright.data.contract.contract import require_known
 from loopwright.data.contract.words import BYTES_TYPES, TEXT_TYPES
 from loopwright.data.quality.inference import inferred_types
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from loopwright.data.contract.contract import Contract
 
 INDEX = "__index"
+_DEAR = ("matches", "not_matches", "format", "json")
+_MOST_LISTED = 50
+_ALL = 1 << 40  # a limit that nothing reaches keeps the engine from asking each row before it looks for different ones
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Relation:
         is_text: Whether all values are texts, so that types are inferred and blanks mean missing.
         headers: The columns of each file.
         rows: How many there are, where that is known.
+        repeating: Columns of texts with few different values.
     """
 
     sql: str
@@ -44,6 +48,7 @@ class Relation:
     is_text: bool = False
     headers: tuple[tuple[str, ...], ...] = ()
     rows: int | None = None
+    repeating: frozenset[str] = frozenset()
 
 
 class Spelled:
@@ -83,7 +88,7 @@ class Spelled:
         self._inferred = inferred_types(con, relation.sql, texts)
         self.query = self._query()
         self.types = self._described()
-        self.rules = self._rules()
+        self.rules = [self._by_value(rule) for rule in self._rules()]
 
     def require(self, names: Sequence[str], where: str) -> bool:
         """Raise ContractError unless all these columns are there; else say so."""
@@ -170,6 +175,23 @@ class Spelled:
             self._check_expression(check.expression)
             rules.append(Rule("expect", check.name, fails(check.expression), "NULL::VARCHAR", check.on_failure))
         return rules
+
+    def _by_value(self, rule: Rule) -> Rule:
+        """Spell a rule that is dear to compute as a list of the values that break it, where a column holds few.
+
+        The engine computes most functions once per value of a Parquet file's dictionary, but not those that may fail.
+        """
+        if rule.check not in _DEAR or rule.column not in self.relation.repeating:
+            return rule
+        column = quote_name(rule.column)
+        different = f"SELECT DISTINCT {column} FROM ({self.query}) WHERE {column} IS NOT NULL LIMIT {_ALL}"
+        broken = self._con.execute(
+            f"SELECT {column}::VARCHAR FROM ({different}) WHERE {rule.failed} LIMIT {_MOST_LISTED + 1}"
+        ).fetchall()
+        if len(broken) > _MOST_LISTED:
+            return rule
+        listed = ", ".join(quote_text(str(value)) for (value,) in broken)
+        return replace(rule, failed=f"{column} IN ({listed})" if listed else "false")
 
     def _check_expression(self, expression: str) -> None:
         try:

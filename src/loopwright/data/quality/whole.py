@@ -44,6 +44,12 @@ class WholeResult:
     problem: str | None
 
 
+@dataclass(frozen=True)
+class _Asked:
+    aggregates: tuple[str, ...] = ()  # SQL
+    of_different: str | None = None  # over the different values ``v`` of this column, with the number ``n`` of each
+
+
 class Whole:
     """Judges the accepted rows of an ingest.
 
@@ -97,8 +103,10 @@ class Whole:
             if isinstance(check, Distribution):
                 found = f"{check.measure} is {far[check]:.4g}"
                 problem = f"{found}, above {check.at_most:g}" if far[check] > check.at_most else None
-            elif asked[check]:
-                found, problem = self._verdict(check, [values[f"v{index}_{i}"] for i in range(len(asked[check]))])
+            elif asked[check].aggregates:
+                found, problem = self._verdict(
+                    check, [values[f"v{index}_{i}"] for i in range(len(asked[check].aggregates))]
+                )
             else:
                 judged = self._by_count(check, rows, total_rows, headers)
                 if judged is None:
@@ -107,27 +115,28 @@ class Whole:
             results.append(WholeResult(check.label, check.severity, found, problem))
         return results
 
-    def _asked(self, check: DeclaredCheck, relation: str) -> list[str]:
+    def _asked(self, check: DeclaredCheck, relation: str) -> _Asked:
         """Return the SQL aggregates that a check needs."""
         if isinstance(check, Fresh) and self._event_time is not None:
-            return [f"max({quote_name(self._event_time)})"]
+            return _Asked((f"max({quote_name(self._event_time)})",))
         if not isinstance(check, (Statistic, DistinctValues, MostCommon)):
-            return []
+            return _Asked()
         require_known(check.named, self._types, check.label)
         column = quote_name(check.column)
         if isinstance(check, Statistic):
-            return [self._statistic(check)]
+            if check.name == "distinct_count":
+                return _Asked(("count(*)",), of_different=check.column)
+            if check.name == "distinct_share":
+                return _Asked(("count(*) / nullif(sum(n), 0)",), of_different=check.column)
+            return _Asked((self._statistic(check),))
         if isinstance(check, MostCommon):
             counted = f"SELECT {column} AS v, count(*) AS n, max(count(*)) OVER () AS m FROM {relation}"
             counted += f" WHERE {column} IS NOT NULL GROUP BY 1"
-            return [f"(SELECT list(v ORDER BY v) FROM ({counted}) WHERE n = m)"]
+            return _Asked((f"(SELECT list(v ORDER BY v) FROM ({counted}) WHERE n = m)",))
         listed = ", ".join(literal_sql(one, _kind(self._types[check.column])) for one in check.values)
-        inside = f"{column} IN ({listed})"
-        return [
-            f"list(DISTINCT {column}) FILTER ({inside})",
-            f"count(DISTINCT {column}) FILTER (NOT ({inside}))",
-            f"min({column}) FILTER (NOT ({inside}))",
-        ]
+        inside = f"v IN ({listed})"
+        parts = (f"list(v) FILTER ({inside})", f"count(*) FILTER (NOT ({inside}))", f"min(v) FILTER (NOT ({inside}))")
+        return _Asked(parts, of_different=check.column)
 
     def _statistic(self, check: Statistic) -> str:
         column, type_ = quote_name(check.column), self._types[check.column]
@@ -136,10 +145,6 @@ class Whole:
             return f"{check.name}({value})"
         if check.name == "null_share":
             return f"1 - count({column}) / nullif(count(*), 0)"
-        if check.name == "distinct_count":
-            return f"count(DISTINCT {column})"
-        if check.name == "distinct_share":
-            return f"count(DISTINCT {column}) / nullif(count({column}), 0)"
         assert check.name in NUMBERS_ONLY  # noqa: S101 - the declaration knows no other
         number = number_of(check.column, type_, check.label)
         if check.name in {"median", "quantile"}:
@@ -147,11 +152,25 @@ class Whole:
         function = {"mean": "avg", "stdev": "stddev_samp", "variance": "var_samp", "sum": "sum"}[check.name]
         return f"{function}({number})"
 
-    def _computed(self, relation: str, asked: Mapping[DeclaredCheck, list[str]]) -> dict[str, Any]:
-        listed = [f"{sql} AS v{index}_{i}" for index, parts in enumerate(asked.values()) for i, sql in enumerate(parts)]
-        if not listed:
+    def _computed(self, relation: str, asked: Mapping[DeclaredCheck, _Asked]) -> dict[str, Any]:
+        """Compute all aggregates in one query: those of the rows, and those of each column's different values.
+
+        A query that groups the values of one column is faster than an aggregate of different ones beside others.
+        """
+        listed: dict[str | None, list[str]] = {}
+        for index, one in enumerate(asked.values()):
+            names = [f"{sql} AS v{index}_{i}" for i, sql in enumerate(one.aggregates)]
+            listed.setdefault(one.of_different, []).extend(names)
+        parts = []
+        for number, (column, names) in enumerate(one for one in listed.items() if one[1]):
+            rows = relation
+            if column is not None:
+                v = quote_name(column)
+                rows = f"(SELECT {v} AS v, count(*) AS n FROM {relation} WHERE {v} IS NOT NULL GROUP BY 1)"
+            parts.append(f"(SELECT {', '.join(names)} FROM {rows}) AS part_{number}")
+        if not parts:
             return {}
-        found: list[dict[str, Any]] = to_arrow(self._con.sql(f"SELECT {', '.join(listed)} FROM {relation}")).to_pylist()
+        found: list[dict[str, Any]] = to_arrow(self._con.sql(f"SELECT * FROM {', '.join(parts)}")).to_pylist()
         return found[0]
 
     def _verdict(self, check: DeclaredCheck, values: list[Any]) -> tuple[str, str | None]:
