@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "turns": ("loopwright.app.cli.turns", "List turns and their steps; approve or decline a proposed one."),
     "plan": ("loopwright.app.cli.plan", "Plan the infrastructure for a workload, with its cost; compare plans."),
     "prices": ("loopwright.app.cli.prices", "List, check and compare the prices that plans use; import your own."),
+    "maturity": ("loopwright.app.cli.maturity", "Say how far the project works by itself, and what brings the rest."),
     "access": ("loopwright.app.cli.access", "Make tokens with roles; show who was given sensitive values."),
     "gc": ("loopwright.app.cli.gc", "Say what could be removed, and remove it."),
 }
