@@ -112,8 +112,8 @@ def test_a_file_that_is_no_table(command: Run, small_project: Path) -> None:
     """It is left out with its reason, and every other file comes in."""
     (small_project / "data" / "b.csv").write_bytes(bytes(range(256)) * 50)
     said = command("data", "ingest")
-    assert said.code == 0
-    assert "200 rows in" in said.out
+    said.refused(1, "1 file could not be read; every other row is in.", "Correct what is named above")
+    assert "200 rows in, 0 to the quarantine, 0 known already, 1 file left out" in said.out
     assert "data/b.csv was left out: column 2 has no name" in said.out
 
 

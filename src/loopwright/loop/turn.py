@@ -118,7 +118,8 @@ def _ingest(workspace: Workspace, steps: StepRunner, dataset: Dataset) -> Snapsh
             "rows_quarantined": report.rows_quarantined,
             "reasons": dict(report.reasons),
             "warnings": [*report.warnings, *(f"{name} was left out: {why}." for name, why in report.refused.items())],
-            "summary": f"{report.rows_accepted:,} rows in, {report.rows_quarantined:,} to the quarantine",
+            "summary": f"{report.rows_accepted:,} rows in, {report.rows_quarantined:,} to the quarantine"
+            + (f", {len(report.refused):,} left out" if report.refused else ""),
         }
 
     output = steps.run(f"ingest {dataset.name}", ingest)

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 import loopwright as lw
@@ -186,6 +187,30 @@ def test_errors_that_stay_are_said(api: Api, lake: Lake) -> None:
     assert lake.names() == []
     with pytest.raises(SourceError, match=r"did not answer.*Run again when"):
         lake.ingest(Dataset("d", lw.http("http://127.0.0.1:9/", attempts=2)))
+
+
+def test_a_host_that_takes_no_connection_is_said_at_once(lake: Lake, clock: ManualClock) -> None:
+    begun = clock.monotonic()
+    with pytest.raises(SourceError, match=r"did not answer.*asked once\. Run again when"):
+        lake.ingest(Dataset("d", lw.http("http://127.0.0.1:9/", attempts=6)))
+    assert clock.monotonic() == begun
+
+
+def test_a_host_that_went_away_between_two_pages_is_waited_for(
+    api: Api, lake: Lake, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = clock.monotonic()
+    api.answer = part
+    sent, refusals = httpx.Client.stream, iter([False, True, True])
+
+    def stream(self: httpx.Client, *args: Any, **options: Any) -> Any:
+        if next(refusals, False):
+            raise httpx.ConnectError("[Errno 111] Connection refused")
+        return sent(self, *args, **options)
+
+    monkeypatch.setattr(httpx.Client, "stream", stream)
+    assert lake.ingest(Dataset("d", lw.http(api.url, next={"page": "page"}))).rows_accepted == 25
+    assert clock.monotonic() - begun == 0.5 + 1
 
 
 def test_an_api_that_fails_halfway_leaves_nothing(api: Api, lake: Lake) -> None:

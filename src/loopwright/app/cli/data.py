@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 _NAME = typer.Argument(help="The dataset.")
+_CORRECT = "Correct what is named above and ingest again; what is in is not read twice."
 app.command("rows")(show_rows)
 app.command("check")(check)
 app.command("import-contract")(import_contract)
@@ -72,7 +73,10 @@ def ingest(
     project: Annotated[Path, PROJECT_OPTION] = Path(),
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Bring in what is new at the source of one dataset, or of all."""
+    """Bring in what is new at the source of one dataset, or of all.
+
+    Ends with code 1 where a file could not be read as a whole, or a dataset got nothing; all else is in.
+    """
     with opened(project) as (loop, workspace):
         require_operator(workspace, "ingesting")
         names = list(loop.datasets) if name is None else [_known(loop, name)]
@@ -92,13 +96,21 @@ def ingest(
     if failed:
         said = "\n".join(f"  {each}: {error.message}" for each, error in failed.items())
         raise SourceError(f"{len(failed)} datasets got nothing.\n{said}", hint="What the others had is in.")
+    if left_out := sum(len(report.refused) for report in reports):
+        raise SourceError(f"{_counted(left_out, 'file')} could not be read; every other row is in.", hint=_CORRECT)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _print_reports(reports: Sequence[IngestReport]) -> None:
     for report in reports:
         console.print(
             f"[bold]{report.dataset}[/]: {report.rows_accepted:,} rows in, {report.rows_quarantined:,} to the "
-            f"quarantine, {report.rows_duplicate:,} known already, in {format_duration(report.seconds)}"
+            f"quarantine, {report.rows_duplicate:,} known already"
+            + (f", {_counted(len(report.refused), 'file')} left out" if report.refused else "")
+            + f", in {format_duration(report.seconds)}"
         )
         for reason, rows in report.reasons.items():
             console.print(f"  {rows:>8,} {escape(reason)}")

@@ -50,8 +50,16 @@ class _AgainError(Exception):
         self.pause_s = pause_s
 
 
+class _NobodyThereError(_AgainError):
+    """A host that has no name or takes no connection, and never did since the client was made."""
+
+
 class HttpClient:
     """Requests to one API.
+
+    Answers that may be better later are asked for again, ``attempts`` times. A host that cannot be connected to at the
+    first request is most likely misspelled or not started, and that is said at once; one that has answered before is
+    waited for.
 
     Args:
         source: The declaration.
@@ -67,6 +75,7 @@ class HttpClient:
             name: filled(value, connections) for name, value in source.headers
         }
         self._last: float | None = None
+        self._has_answered = False
 
     def __enter__(self) -> Self:
         import httpx  # noqa: PLC0415 - only who reads an API pays for it
@@ -103,7 +112,7 @@ class HttpClient:
                 pause = FIRST_PAUSE_S * 2 ** (attempt - 1) if error.pause_s is None else error.pause_s
                 if pause > LONGEST_ASKED_S:
                     raise self._error(url, f"{error}, and asks to wait {pause:.0f} s", "Run again later.") from None
-                if attempt == self._source.attempts:
+                if attempt == self._source.attempts or isinstance(error, _NobodyThereError):
                     times = "once" if attempt == 1 else f"{attempt} times"
                     hint = "Run again when the server answers; nothing of this ingest was stored."
                     raise self._error(url, f"{error}, asked {times}", hint) from None
@@ -117,8 +126,12 @@ class HttpClient:
             try:
                 with self._client.stream("GET", url, headers=headers) as response:
                     content = self._content(url, response)
+                self._has_answered = True
             except (self._httpx.TransportError, self._httpx.DecodingError) as error:
-                raise _AgainError(f"the server did not answer ({short_text(error)})") from None
+                is_nobody = isinstance(error, self._httpx.ConnectError) and not self._has_answered
+                raise (_NobodyThereError if is_nobody else _AgainError)(
+                    f"the server did not answer ({short_text(error)})"
+                ) from None
             except self._httpx.InvalidURL as error:
                 raise self._error(url, f"no URL: {short_text(error)}") from None
             if response.status_code in _REDIRECTS and "location" in response.headers:
