@@ -27,6 +27,7 @@ from loopwright.features.join import (
     has_late_rows,
     latest_sql,
     point_in_time,
+    span_sql,
 )
 from loopwright.features.online import from_micros
 
@@ -164,11 +165,8 @@ class DuckSession:
         self, rows: ViewRows, *, since: datetime | None = None, before: datetime | None = None, batch: int
     ) -> pa.RecordBatchReader:
         """Stream a view's rows of a range of event times; see the port."""
-        event = quote_name(rows.join.event_time)
-        tests = [f"{event} >= TIMESTAMPTZ {quote_text(since.isoformat())}"] if since is not None else []
-        tests += [f"{event} < TIMESTAMPTZ {quote_text(before.isoformat())}"] if before is not None else []
-        where = f" WHERE {' AND '.join(tests)}" if tests else ""
-        return self.desk.sql(f"SELECT * FROM {quote_name(rows.join.table)}{where}").to_arrow_reader(batch)
+        query = span_sql(quote_name(rows.join.table), rows.join, since, before)
+        return self.desk.sql(query).to_arrow_reader(batch)
 
     def close(self) -> None:
         """Give the desk back."""

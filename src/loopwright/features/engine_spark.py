@@ -34,7 +34,7 @@ from loopwright.features.engine import Inputs, ViewRows
 from loopwright.features.engine_duckdb import attach_datasets, check_duplicates
 from loopwright.features.engine_sql import spark_sql
 from loopwright.features.incremental import schemas_of
-from loopwright.features.join import JoinView
+from loopwright.features.join import JoinView, span_sql
 from loopwright.features.online import from_micros, to_micros
 from loopwright.features.spark_gaps import check_operations
 from loopwright.features.spark_join import (
@@ -216,11 +216,8 @@ class SparkEngineSession:
         self, rows: ViewRows, *, since: datetime | None = None, before: datetime | None = None, batch: int
     ) -> pa.RecordBatchReader:
         """Stream a view's rows of a range of event times, from their files; see the port."""
-        event = quote_name(rows.join.event_time)
-        tests = [f"{event} >= TIMESTAMPTZ {quote_text(since.isoformat())}"] if since is not None else []
-        tests += [f"{event} < TIMESTAMPTZ {quote_text(before.isoformat())}"] if before is not None else []
-        where = f" WHERE {' AND '.join(tests)}" if tests else ""
-        return self.desk.sql(f"{_parquet(self._folder / rows.join.table)}{where}").to_arrow_reader(batch)
+        query = span_sql(f"({_parquet(self._folder / rows.join.table)})", rows.join, since, before)
+        return self.desk.sql(query).to_arrow_reader(batch)
 
     def close(self) -> None:
         """Give the desk back, and remove the files; Spark goes on."""

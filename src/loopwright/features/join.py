@@ -235,3 +235,18 @@ def _alive(name: str, view: JoinView, moment: str) -> str:
     micros = view.ttl // _MICROSECOND
     alive = f"{name}.{quote_name(view.event_time)} > {moment} - to_microseconds({micros})"
     return f"CASE WHEN {alive} THEN {name}.__place__ END"
+
+
+def span_sql(relation: str, view: JoinView, since: datetime | None, before: datetime | None) -> str:
+    """Return the query for a view's rows whose event time is in ``[since, before)``; None leaves an end open.
+
+    Args:
+        relation: SQL that may follow FROM, in DuckDB.
+        view: What the relation holds.
+        since: The first event time.
+        before: The first one that is too late.
+    """
+    event = quote_name(view.event_time)
+    tests = [f"{event} >= TIMESTAMPTZ {quote_text(since.isoformat())}"] if since is not None else []
+    tests += [f"{event} < TIMESTAMPTZ {quote_text(before.isoformat())}"] if before is not None else []
+    return f"SELECT * FROM {relation}" + (f" WHERE {' AND '.join(tests)}" if tests else "")
