@@ -111,3 +111,7 @@ def test_a_viewer_is_told_why_without_restricted_values(tmp_path: Path) -> None:
                 assert json.loads(str(served["features"])) == {"km": 4.0, "fare": value}
                 assert outcome == {"label": value, "revision": 1}
                 assert len(workspace.access.reads()) == reads
+                derived = {"prediction_id": "p2", "features": '{"km": 4.0, "spent": 18.0}'}
+                served, _ = seen_prediction(workspace, label, derived, None, restricted=("spent",))
+                assert json.loads(str(served["features"])) == {"km": 4.0, "spent": value}
+                assert len(workspace.access.reads()) == 2 * reads

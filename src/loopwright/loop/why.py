@@ -6,21 +6,26 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import ibis
+
 from loopwright.core.errors import UnknownNameError
 from loopwright.core.pseudonyms import Pseudonyms
 from loopwright.core.storage.duck import borrowed
+from loopwright.features.restricted import restricted_features
+from loopwright.features.view import FeatureView
 from loopwright.monitoring.outcomes import outcomes_table
 from loopwright.serving.log.compactor import find_prediction
 
 _NAMED = 3  # files that a line of text names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from loopwright.core.lineage import Edge
     from loopwright.data.dataset import Dataset
     from loopwright.data.versions.snapshot import RowOrigin
     from loopwright.features.label import Label
+    from loopwright.loop.model import ModelDeclaration
     from loopwright.loop.project import Loop
     from loopwright.registry.version import ModelVersion
     from loopwright.workspace import Workspace
@@ -95,7 +100,10 @@ def why_prediction(workspace: Workspace, loop: Loop, prediction_id: str) -> Why:
     if key is not None and len(dataset.key) == 1 and dataset.name in workspace.data.names():
         row = _row(workspace, dataset, str(key), purpose=f"why {prediction_id}", is_stored_key=True)
     label = loop.models[model].label
-    served, outcome = seen_prediction(workspace, label, record, _outcome(workspace, model, prediction_id))
+    made = _made_of_restricted(workspace, loop.models[model], version)
+    served, outcome = seen_prediction(
+        workspace, label, record, _outcome(workspace, model, prediction_id), restricted=made
+    )
     return Why(
         subject=f"prediction {prediction_id}: {answer}{about}",
         prediction=served,
@@ -137,19 +145,35 @@ def why_row(workspace: Workspace, loop: Loop, dataset_name: str, key: str) -> Wh
 
 
 def seen_prediction(
-    workspace: Workspace, label: Label, record: Mapping[str, object], outcome: Mapping[str, object] | None
+    workspace: Workspace,
+    label: Label,
+    record: Mapping[str, object],
+    outcome: Mapping[str, object] | None,
+    *,
+    restricted: Sequence[str] = (),
 ) -> tuple[Mapping[str, object], Mapping[str, object] | None]:
-    """Return a prediction's record and outcome as who asks may see them: served features and label, by column."""
+    """Return a prediction's record and outcome as who asks may see them: served features and label, by column.
+
+    ``restricted`` names features that are to be hidden like the restricted columns that they are made of.
+    """
     text = str(record["features"] or "")
     features: dict[str, object] = json.loads(text) if text else {}
     known = {} if outcome is None else {label.name: outcome["label"]}
-    restricted = label.dataset.contract.restricted()
+    hidden = (*label.dataset.contract.restricted(), *restricted)
     (seen,) = workspace.disclosure.rows(
-        label.dataset.name, [features | known], restricted, purpose=f"why {record['prediction_id']}"
+        label.dataset.name, [features | known], hidden, purpose=f"why {record['prediction_id']}"
     )
     served = {name: seen[name] for name in features}
     shown = None if outcome is None else {**outcome, "label": seen[label.name]}
     return ({**record, "features": json.dumps(served)} if features else record), shown
+
+
+def _made_of_restricted(workspace: Workspace, model: ModelDeclaration, version: ModelVersion) -> tuple[str, ...]:
+    tables = workspace.stores.tables
+    views = [one for one in model.features if isinstance(one, FeatureView)]
+    names = {dataset.name for view in views for dataset in view.datasets if tables.exists(f"datasets/{dataset.name}")}
+    schemas = {name: ibis.Schema.from_pyarrow(tables.schema(f"datasets/{name}")) for name in names}
+    return restricted_features(model.features, version.signature.inputs, schemas)
 
 
 def _row(
