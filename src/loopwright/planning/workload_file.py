@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from loopwright.planning.workload_keys import Keys, Table
 
 
+_LARGEST = 1e18
+_SHOWN = 60
+
+
 @dataclass(frozen=True)
 class Request:
     """Everything that a plan is made from, but the prices."""
@@ -104,8 +108,12 @@ def request_of(tables: Table) -> Request:
         **top,
         **asked,
         "data": tuple(_data(kind, table) for kind, table in _table(tables, "data").items()),
-        "batches": tuple(BatchJob(**_named(one, BATCH, "[[batches]]")) for one in _list(tables, "batches")),
-        "streams": tuple(StreamJob(**_named(one, STREAM, "[[streams]]")) for one in _list(tables, "streams")),
+        "batches": tuple(
+            BatchJob(**_named(one, BATCH, "[[batches]]", needs="rows")) for one in _list(tables, "batches")
+        ),
+        "streams": tuple(
+            StreamJob(**_named(one, STREAM, "[[streams]]", needs="events")) for one in _list(tables, "streams")
+        ),
         "ratios": {name: _ratio(name, pair) for name, pair in _table(tables, "ratios").items()},
         "budget": {name: parse_count(usd, what=f"budget of {name}") for name, usd in _table(tables, "budget").items()},
         "fixed": Fixed(**_read(_table(tables, "fixed"), FIXED, "in [fixed]")),
@@ -176,13 +184,30 @@ def _read(table: Table, fields: Keys, where: str, also: tuple[str, ...] = ()) ->
             found[name] = reader(value)
         except DeclarationError as error:
             raise DeclarationError(f"{key} {where}: {error.message}", hint=error.hint) from error
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            text = f"{key} {where}: {_shown(value)} cannot be read: {error}."
+            raise DeclarationError(text, hint="See examples/plans for how it is written.") from error
+        _check_size(key, where, found[name])
     return found
 
 
-def _named(table: object, fields: Keys, where: str) -> dict[str, Any]:
+def _check_size(key: str, where: str, value: object) -> None:
+    """Refuse what is no number, and what nothing on earth has: beyond 10^18 the arithmetic means nothing."""
+    if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+        raise DeclarationError(f"{key} {where}: {_shown(value)} is no usable number.", hint="Give a smaller one.")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _named(table: object, fields: Keys, where: str, *, needs: str = "name") -> dict[str, Any]:
     found = _read(as_table(table, where), fields, f"in {where}")
     if not found.get("name"):
         raise DeclarationError(f"An entry of {where} has no name.", hint="Write name = '…'.")
+    if fields[needs][0] not in found:
+        raise DeclarationError(f"'{found['name']}' in {where} has no {needs}.", hint=f"Write {needs} = '…'.")
     return found
 
 

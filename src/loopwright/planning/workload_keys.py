@@ -66,7 +66,7 @@ def _cadence(value: object) -> str:
 
 
 def _tag(value: object) -> Tag:
-    if value not in {"measured", "given", "assumed"}:
+    if value not in ("measured", "given", "assumed"):  # a tuple: a list or a table cannot be looked up in a set
         raise DeclarationError(f"{value!r} is no tag.", hint="Write measured, given or assumed.")
     return value
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from loopwright.app.cli.console import JSON_OPTION, PROJECT_OPTION, console, print_json
+from loopwright.app.cli.plan_ask import asked_file
 from loopwright.app.cli.plan_view import show_plan
 from loopwright.app.cli.plan_watch import watch
 from loopwright.app.cli.prices import PRICES_OPTION, load_prices
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from loopwright.planning.workload import Workload
 
 _DEFAULT = "make"
+_ASKED = "workload.toml"
 _VCPUS_OF_A_CORE = 2
 _ASSUMED_TRAINING = "1h"
 """Of one training on four cores, where nobody says; it stands in the plan as an assumption."""
@@ -52,6 +54,7 @@ def make(
     file: Annotated[
         Path | None, typer.Argument(help="A workload in TOML or YAML; the project's loop.workload by default.")
     ] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for the workload, and write it to FILE.")] = False,
     per_day: Annotated[str | None, typer.Option(help="Requests on an average day, such as 1M.")] = None,
     peak: Annotated[str | None, typer.Option(help="Requests at the peak, such as 50/s.")] = None,
     latency: Annotated[str | None, typer.Option(help="What the 99th percentile may take, such as 200ms.")] = None,
@@ -76,6 +79,8 @@ def make(
 ) -> None:
     """Plan where and on what to run, and what it costs in a month; `loopwright plan FILE` does this too."""
     kept = plan_path(find_project(project)) if keep else None
+    if ask:
+        file = asked_file(file or Path(_ASKED))
     tables = _tables(file, project, is_given=per_day is not None)
     given = {"per_day": per_day, "peak": peak, "latency_p99": latency, "payload": payload, "retention": retention}
     tables["requests"] = _table(tables, "requests") | {name: text for name, text in given.items() if text is not None}
