@@ -67,3 +67,10 @@ def test_a_limit_below_the_service_time_is_refused() -> None:
     options = stream_options(job, [TREES], AWS, {}, demand, stream_sizing(job, 0.99, 0), UNSURE, PRICES, "aws")
     assert not any(one.is_feasible for one in options)
     assert "of which the broker takes" in options[0].reasons[0].text
+
+
+def test_a_burstable_machine_works_at_its_baseline() -> None:
+    options = batch_options(BatchJob("nightly", 10e6, "daily", 36_000.0, 0.001), [TREES], AWS, {})
+    small = next(one for one in options if one.instance_type == "t3.medium" and one.purchase == "on_demand")
+    assert small.count == 2  # one core at a fifth: 2.78 h become 13.9 h
+    assert float(small.settings["hours_per_run"]) == pytest.approx(120 / 3600 + 10e6 / 1000 / 3600 / 0.2 / 2)

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from loopwright.planning.cadence import PER_MONTH
-from loopwright.planning.cost import HOURS_PER_MONTH, CostLine
+from loopwright.planning.cost import CostLine
 from loopwright.planning.fitting import fit
 from loopwright.planning.option import Option, Reason
 from loopwright.planning.purchase import SAID
@@ -55,7 +55,7 @@ def _options(job: BatchJob, found: Fit, between_failures_h: float) -> Iterator[O
     rate = found.full_speed_rps
     if job.seconds_per_row is not None and not instance.is_gpu:
         rate = instance.cores / (job.seconds_per_row * scale)
-    work_h = job.rows / rate / 3600
+    work_h = job.rows / (rate * found.baseline) / 3600  # started for the run, it has earned no credits to burst with
     left_h = (job.window_s - START_S) / 3600
     runs = PER_MONTH[job.cadence]
     purchases: tuple[Purchase, ...] = ("on_demand", "spot")
@@ -75,8 +75,6 @@ def _options(job: BatchJob, found: Fit, between_failures_h: float) -> Iterator[O
             reasons.append(
                 Reason("batch_window", f"{count} machines take {hours:.2f} h, and {job.window_s / 3600:g} h are given")
             )
-        if instance.is_burstable and hours * runs > found.baseline * HOURS_PER_MONTH:
-            reasons.append(Reason("cpu_credits", f"{instance.type} may not use its processors in full for so long"))
         note = f"{runs:.4g} runs of {hours:.2f} h on {count} machines"
         line = CostLine(
             "batch", f"{job.name}: {count} x {instance.type}, {SAID[purchase]}", count * hours * runs, price, note,

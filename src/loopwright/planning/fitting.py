@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loopwright.planning.burstable import baseline_of
 from loopwright.planning.option import Reason
 from loopwright.planning.service import SMALLEST_RATIO_SPREAD
 
@@ -25,17 +26,6 @@ MEMORY_SHARE = 0.8  # the rest is the operating system's, the kubelet's and the 
 GPU_MEMORY_SHARE = 0.9
 UNMEASURED_RATIO = (1.0, 0.2)
 SHARED_SPREAD = 0.3
-_BASELINES = {
-    "t3.medium": 0.2,
-    "t3.large": 0.3,
-    "t4g.medium": 0.2,
-    "t4g.large": 0.3,
-    "e2-medium": 0.5,
-    "Standard_B2s": 0.2,
-    "Standard_B2als_v2": 0.3,
-    "Standard_B2as_v2": 0.4,
-}
-_USUAL_BASELINE = 0.2
 
 
 @dataclass(frozen=True)
@@ -108,8 +98,7 @@ def _on_cpu(service: ServiceModel, instance: Instance, ratios: Mapping[str, tupl
             f"one worker takes {service.memory_bytes / GIB:.1f} GiB, and {instance.type} leaves "
             f"{instance.memory_gib * MEMORY_SHARE:.1f}",
         )
-    baseline = _BASELINES.get(instance.type, _USUAL_BASELINE) if instance.is_burstable else 1.0
-    return Fit(instance, service, here, ratio, max(1, min(by_cores, by_memory)), baseline, reason)
+    return Fit(instance, service, here, ratio, max(1, min(by_cores, by_memory)), baseline_of(instance), reason)
 
 
 def _on_gpu(service: ServiceModel, instance: Instance, ratios: Mapping[str, tuple[float, float]]) -> Fit | None:

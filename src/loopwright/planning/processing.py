@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import DeclarationError
+from loopwright.planning.burstable import baseline_of
 from loopwright.planning.cost import HOURS_PER_MONTH
 from loopwright.planning.machine_hours import can_buy, machine_line
 from loopwright.planning.option import Option, Reason
@@ -92,9 +93,9 @@ def machines_needed(batches: Batches, instance: Instance) -> tuple[int, float]:
     left = batches.deadline_h - start_h
     if left <= 0:
         return 0, math.inf
-    wanted = batches.core_hours / (instance.cores * left)
-    count = max(1, math.ceil(wanted - 1e-9))
-    return count, start_h + batches.core_hours / (instance.cores * count)
+    cores = instance.cores * baseline_of(instance)  # started for the run, it has earned no credits to burst with
+    count = max(1, math.ceil(batches.core_hours / (cores * left) - 1e-9))
+    return count, start_h + batches.core_hours / (cores * count)
 
 
 def _option(batches: Batches, instance: Instance, purchase: Purchase, stage: Stage) -> Option:
@@ -104,7 +105,7 @@ def _option(batches: Batches, instance: Instance, purchase: Purchase, stage: Sta
         reasons.append(
             Reason("deadline", f"machines need {batches.start_s:g} s to start, and {batches.deadline_h:g} h are given")
         )
-        count, hours = 1, batches.start_s / 3600 + batches.core_hours / instance.cores
+        count, hours = 1, batches.start_s / 3600 + batches.core_hours / (instance.cores * baseline_of(instance))
     month = count * hours * batches.runs
     if count > LARGEST_FLEET:
         reasons.append(Reason("fleet", f"{count:,} machines at once are more than {LARGEST_FLEET:,}"))
@@ -114,8 +115,6 @@ def _option(batches: Batches, instance: Instance, purchase: Purchase, stage: Sta
     if instance.memory_gib < batches.memory_gib_per_core * instance.cores:
         text = f"{instance.memory_gib:g} GiB for {instance.cores:g} cores; {batches.memory_gib_per_core:g} each"
         reasons.append(Reason("memory", text))
-    if instance.is_burstable and hours * batches.runs > 0.2 * HOURS_PER_MONTH:
-        reasons.append(Reason("burst", "its processors run in full for short stretches only"))
     machines = month / HOURS_PER_MONTH
     each = min(HOURS_PER_MONTH, month) if month else 0.0
     amount = month / each if each else 0.0
