@@ -81,6 +81,11 @@ def test_every_example_is_read() -> None:
         ("[[services]]", "[data.row]\n[[services]]", r"no kind of data 'row' in \[data\]. Did you mean 'raw'"),
         ("[[services]]", "[[services]]\nname = 'fp32'\nmean = '1ms'\n[[services]]", r"Two service models"),
         ("[training]", "[training", r"is no TOML"),
+        ('name = "images"', "min_nodes = 1e17", r"no usable number|min_nodes=10+"),
+        ('name = "images"', "min_nodes = 0", r"min_nodes=0"),
+        ("[training]", "[fixed]\nnodes = 5000\n[training]", r"nodes=5000 cannot be"),
+        ("[training]", "[[batches]]\nname = 'nightly'\n[training]", r"'nightly' in \[\[batches\]\] has no rows"),
+        ("[training]", "[[streams]]\nname = 's'\n[training]", r"has no events"),
     ],
 )
 def test_bad_input_has_one_clear_message(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loopwright.planning.jobs import BatchJob, Data, StreamJob
 
 _SECONDS_PER_DAY = 86_400
+_MOST_NODES = 1_000
 CLOUDS = ("aws", "gcp", "azure")
 
 
@@ -228,9 +229,11 @@ def _check(asked: Workload) -> None:
             "Raise the limit, or bring the service nearer.",
         ),
         (
-            (asked.min_nodes or 1) >= 1 and (asked.spare_nodes or 0) >= 0,
-            f"min_nodes={asked.min_nodes} and spare_nodes={asked.spare_nodes} cannot be.",
-            "At least one machine, and no negative spare.",
+            1 <= (1 if asked.min_nodes is None else asked.min_nodes) <= _MOST_NODES
+            and 0 <= (asked.spare_nodes or 0) <= _MOST_NODES
+            and 1 <= (1 if asked.fixed.nodes is None else asked.fixed.nodes) <= _MOST_NODES,
+            f"min_nodes={asked.min_nodes}, spare_nodes={asked.spare_nodes} and nodes={asked.fixed.nodes} cannot be.",
+            f"At least one machine, no negative spare, and at most {_MOST_NODES:,}.",
         ),
         (
             all(usd >= 0 for usd in asked.budget.values()),
