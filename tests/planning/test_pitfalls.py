@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import date
+from pathlib import Path
 
 from loopwright.planning.batching import BatchTime
 from loopwright.planning.plan import Plan
@@ -11,6 +12,7 @@ from loopwright.planning.service import ServiceModel
 from loopwright.planning.sharing import can_mig, can_mps, shared_seconds, slice_seconds
 from loopwright.planning.training_needs import TrainingNeeds
 from loopwright.planning.workload import workload
+from loopwright.planning.workload_file import read_workload
 
 TODAY = date(2026, 8, 1)
 T4 = ServiceModel(
@@ -63,3 +65,13 @@ def test_a_card_is_shared_only_where_it_can_be() -> None:
     assert slice_seconds(0.01, 7) == 0.01
     assert can_mps([10e9, 6e9], [0.1, 0.1], 16e9) == "they take 16.0 GB, and the card leaves 14.4"
     assert shared_seconds(0.01, 0) == 0.01
+
+
+def test_a_balancer_that_draws_at_random_is_told_of_where_it_is_too_slow(price_table: PriceTable) -> None:
+    asked = read_workload(Path(__file__).parents[2] / "examples" / "plans" / "image-classification.toml")
+    rest = {"draws": 200, "today": TODAY}
+    slow = make_plan(asked.workload, asked.services[:1], asked.training, price_table, **rest)
+    (found,) = (one for one in slow.traps if one.name == "random_balancer")
+    assert "least outstanding requests" in found.text
+    fast = make_plan(asked.workload, asked.services[1:2], asked.training, price_table, **rest)
+    assert not any(one.name == "random_balancer" for one in fast.traps)

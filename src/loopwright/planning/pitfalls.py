@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from loopwright.planning.plan import Warned
+from loopwright.planning.routing import simulate_routed
+from loopwright.planning.simulation import poisson_arrivals
 from loopwright.planning.traps import lifecycle_trap, nat_trap, spot_market_traps
 
 if TYPE_CHECKING:
     from loopwright.planning.place import Asked, Place
     from loopwright.planning.prices.table import PriceTable
+    from loopwright.planning.routing import Policy
     from loopwright.planning.service import ServiceModel
+
+_ROUTED = 20_000
 
 
 def pitfalls(place: Place, asked: Asked, prices: PriceTable) -> tuple[Warned, ...]:
@@ -25,6 +32,9 @@ def pitfalls(place: Place, asked: Asked, prices: PriceTable) -> tuple[Warned, ..
     bare = bare_spot(place)
     if bare is not None:
         warned.append(bare)
+    drawn = random_balancer(place, asked)
+    if drawn is not None:
+        warned.append(drawn)
     warned += [one for service in asked.services if (one := busy_gpu(service, asked)) is not None]
     return tuple(sorted(warned, key=lambda one: -one.usd_per_month))
 
@@ -41,6 +51,31 @@ def bare_spot(place: Place) -> Warned | None:
                 text = f"{option.name}: {reason.text}. Write checkpoints, or train on demand."
                 return Warned("spot_without_checkpoints", text, max(0.0, more))
     return None
+
+
+def random_balancer(place: Place, asked: Asked) -> Warned | None:
+    """Return the trap of a balancer that draws machines at random, where the chosen fleet is too slow behind one."""
+    if place.serving is None:
+        return None
+    draft, demand = place.serving.chosen.draft, asked.demand
+    service, workers = draft.found.service, draft.found.workers
+    if draft.packaging == "serverless" or draft.most < 2 or service.batch is not None:
+        return None
+    rng = np.random.default_rng(asked.seed)
+    arrivals = poisson_arrivals(demand.sized_rps, _ROUTED, rng)
+    took = service.draws(_ROUTED, rng)
+    policies: tuple[Policy, ...] = ("random", "round_robin", "least_loaded")
+    found = {one: simulate_routed(arrivals, took, draft.most, one, rng, workers=workers) for one in policies}
+    late = {one: run.share_above(asked.sizing.room_s) for one, run in found.items()}
+    if late["random"] <= 1 - demand.percentile:
+        return None
+    text = (
+        f"Behind a balancer that draws one of the {draft.most} machines at random, as kube-proxy does, "
+        f"{late['random']:.1%} of the answers at the peak take too long, in turns {late['round_robin']:.1%}, and "
+        f"{late['least_loaded']:.1%} where each goes to the least loaded. Set least connections or least outstanding "
+        "requests."
+    )
+    return Warned("random_balancer", text)
 
 
 def busy_gpu(service: ServiceModel, asked: Asked) -> Warned | None:
