@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from loopwright.core.hashing import digest_bytes
 from loopwright.features.columns import flat_names
+from loopwright.registry.boosted import boosted_trees, library_of, register_converters
 from loopwright.registry.cannot_compile import CannotCompileError
 from loopwright.registry.compiled import CompiledForm, CompiledModel, TensorInput
 from loopwright.registry.encoders import refused_categories
 from loopwright.registry.hist_boosting import converters
 from loopwright.registry.hist_categories import encode, prepend, takes_codes
+from loopwright.registry.imputing import imputer_converter
 from loopwright.registry.parity import Parity, compare, pooled, recombined
 from loopwright.registry.rows import column_names
+from loopwright.registry.tree_ensemble import FloatType, tree_graph
 
 if TYPE_CHECKING:
     from loopwright.features.columns import ModelInput
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     from loopwright.registry.compiled import LabelSource, TensorType
     from loopwright.registry.native import NativeModel
     from loopwright.registry.signature import Signature
+    from loopwright.registry.tree_ensemble import Trees
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 """Operator sets of the graph: old enough for every ONNX Runtime since 1.14."""
 INPUT = "rows"
 REASON_CHARACTERS = 400
-FloatType = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,27 @@ def compile_model(native: NativeModel, signature: Signature, rows: ModelInput) -
     reasons: list[str] = []
     try:
         refused = refused_categories(native.estimator, column_names(signature.inputs))
+        trees = boosted_trees(native.estimator)
     except CannotCompileError as refusal:
         return Compilation(reason=str(refusal))
+    except Exception as error:  # noqa: BLE001  (trees in a form that these readers do not know yet)
+        return Compilation(reason=f"its trees cannot be read: {_first_line(error)}")
     for inputs in _attempts(native.estimator, signature, refused):
         try:
-            return _attempt(native, signature, rows, inputs)
+            return _attempt(native, signature, rows, inputs, trees)
         except CannotCompileError as refusal:
             reasons.append(f"as {_described(inputs)}: {refusal}")
     return Compilation(reason="; ".join(dict.fromkeys(reasons))[:REASON_CHARACTERS])
 
 
 def _attempt(
-    native: NativeModel, signature: Signature, rows: ModelInput, inputs: tuple[TensorInput, ...]
+    native: NativeModel,
+    signature: Signature,
+    rows: ModelInput,
+    inputs: tuple[TensorInput, ...],
+    trees: Trees | None,
 ) -> Compilation:
-    graph = _convert(native.estimator, signature, inputs)
+    graph = _convert(native.estimator, signature, inputs) if trees is None else _written(trees, signature, inputs)
     layout: Literal["matrix", "columns"] = "matrix" if inputs[0].name == INPUT else "columns"
     refusals: list[str] = []
     for source in _label_sources(signature):
@@ -100,10 +110,20 @@ def _parity(native: NativeModel, compiled: CompiledModel, rows: ModelInput) -> P
     return pooled(found)
 
 
+def _written(trees: Trees, signature: Signature, inputs: tuple[TensorInput, ...]) -> bytes:
+    """Write the graph of a model that is nothing but trees, without skl2onnx."""
+    (tensor,) = inputs
+    dtype: FloatType = "float32" if tensor.dtype == "float32" else "float64"
+    float32_features = all(field.dtype == "float32" for field in signature.inputs)
+    fitting = trees.for_input(dtype, float32_features=float32_features)
+    return tree_graph(fitting, width=signature.width, dtype=dtype, name=tensor.name)
+
+
 def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput, ...]) -> bytes:
     from skl2onnx import convert_sklearn  # noqa: PLC0415  (1.5 s, and only registering needs it)
     from skl2onnx.common import data_types  # noqa: PLC0415
 
+    register_converters()
     coded = inputs[0].name == INPUT and takes_codes(estimator, signature.inputs)
     encoded = encode(estimator, signature.inputs) if coded else None
     subject = estimator if encoded is None else encoded.model
@@ -128,7 +148,7 @@ def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput,
                 initial_types=types,
                 options=options,
                 target_opset=OPSETS,
-                custom_conversion_functions=converters(float32_features=float32_features),
+                custom_conversion_functions=converters(float32_features=float32_features) | imputer_converter(),
             )
 
     try:
@@ -152,6 +172,8 @@ def _attempts(
     floats = _float_order(estimator, signature)
     fields = signature.inputs
     if signature.layout == "array":
+        return [(TensorInput(INPUT, dtype),) for dtype in floats]
+    if library_of(estimator) is not None:
         return [(TensorInput(INPUT, dtype),) for dtype in floats]
     tried: list[tuple[TensorInput, ...]] = []
     if all(field.is_numeric for field in fields) or takes_codes(estimator, fields):
@@ -180,6 +202,7 @@ def _float_order(estimator: object, signature: Signature) -> tuple[FloatType, ..
     steps = getattr(estimator, "steps", None)
     last = steps[-1][1] if steps else estimator
     trees = type(last).__module__.startswith(("sklearn.ensemble", "sklearn.tree"))
+    trees = trees or library_of(estimator) == "xgboost"  # which makes its rows float32 first; a pipeline's steps do not
     return ("float32", "float64") if trees else ("float64", "float32")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from loopwright.core.error_text import short_text
 from loopwright.core.errors import TrainingEmptyError, TrainingOutOfMemoryError, TrainingRaisedError
+from loopwright.training.estimators.choice import askable
 from loopwright.training.params import Params
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def fit(
     offered = {"params": Params(params), "seed": seed}
     arguments = {extra: offered[extra] for extra in extras}
     try:
-        model = function(train, **arguments)
+        model = askable(function(train, **arguments))
         _check(model, name)
         if not is_fitted(model):
             set_seeds(seed)

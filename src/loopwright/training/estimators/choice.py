@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from loopwright.core.errors import StoreCorruptError, UnknownNameError, UntrustedError
 from loopwright.core.hashing import digest_file
-from loopwright.training.estimators.lightgbm_native import LightgbmFormat
+from loopwright.training.estimators.booster import booster_library
+from loopwright.training.estimators.lightgbm_native import LightgbmFormat, lightgbm_booster
 from loopwright.training.estimators.model_file import ModelFile, class_name
 from loopwright.training.estimators.pickled import PickledFormat
 from loopwright.training.estimators.sklearn_skops import SkopsFormat, UnsavableError
-from loopwright.training.estimators.xgboost_native import XgboostFormat
+from loopwright.training.estimators.xgboost_native import XgboostFormat, xgboost_booster
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,6 +56,17 @@ def save_model(model: object, folder: Path, *, trust: bool = False) -> ModelFile
         f"{class_name(model)} is no estimator that a safe format can hold (skops, XGBoost, LightGBM).",
         hint="Return a scikit-learn compatible estimator, or declare the model with trust_pickle=True.",
     )
+
+
+def askable(model: object) -> object:
+    """Give what a training function returned as something with scikit-learn's ``predict``.
+
+    Plain boosters of XGBoost and LightGBM are made a `BoosterModel`; anything else is returned as it is.
+    """
+    library = booster_library(model)
+    if library == "xgboost":
+        return xgboost_booster(model)
+    return lightgbm_booster(model) if library == "lightgbm" else model
 
 
 def load_model(model_file: ModelFile, path: Path, *, trusted: Collection[str] = ()) -> object:
