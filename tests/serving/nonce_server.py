@@ -28,6 +28,7 @@ from loopwright.serving.http.options import HttpOptions
 from loopwright.serving.models.model_source import Target
 from loopwright.serving.releases.router import Routing
 from loopwright.serving.server_plan import ServerPlan
+from loopwright.serving.tls import TlsFiles
 from loopwright.serving.workers.group import serve_group
 from loopwright.serving.workers.seat import ServerParts
 
@@ -157,12 +158,14 @@ def main() -> None:
     deployment = OnlineDeployment(**options.pop("deployment", {}))
     models = dict.fromkeys(options.pop("models", [MODEL]), deployment)
     models.update(dict.fromkeys(options.pop("optional", []), OnlineDeployment(required=False)))
+    tls = options.pop("tls", None)
     plan = ServerPlan(
         models=models,
         state_file=folder / "serving.json",
         poll_s=0.05,
         tokens=tuple(options.pop("tokens", [])),
         http=HttpOptions(**options.pop("http", {})),
+        tls=None if tls is None else TlsFiles(*map(Path, tls)),
         **{"workers": 1, **options},
     )
 

@@ -40,6 +40,8 @@ _KEYS = {
     ("serving", "docs"): "serving_docs",
     ("serving", "error_detail"): "serving_error_detail",
     ("serving", "cors_origins"): "serving_cors_origins",
+    ("serving", "tls_certificate"): "serving_tls_certificate",
+    ("serving", "tls_key"): "serving_tls_key",
     ("serving", "token"): "serving_token",
     ("access", "token"): "access_token",
     ("training", "memory"): "training_memory",
@@ -93,6 +95,8 @@ class Settings(BaseModel):
     serving_docs: bool = True
     serving_error_detail: bool = True
     serving_cors_origins: tuple[str, ...] = ()
+    serving_tls_certificate: str | None = None
+    serving_tls_key: str | None = None
     serving_token: str | None = None
     access_token: str | None = None
     training_memory: str = "8GB"

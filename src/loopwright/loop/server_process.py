@@ -17,6 +17,7 @@ from loopwright.serving.grpc.server import GrpcServer
 from loopwright.serving.http.options import HttpOptions
 from loopwright.serving.models.model_source import RegistrySource
 from loopwright.serving.server_plan import ServerPlan, is_loopback
+from loopwright.serving.tls import TlsFiles
 from loopwright.serving.workers.birth import said_by_child
 from loopwright.serving.workers.group import serve_group
 from loopwright.serving.workers.seat import ServerParts
@@ -40,6 +41,7 @@ def serve_project(project: Path, *, parent_pid: int | None = None, port: int | N
             error_detail=settings.serving_error_detail,
             cors_origins=settings.serving_cors_origins,
         ),
+        tls=TlsFiles.of(settings.serving_tls_certificate, settings.serving_tls_key, project=settings.project),
         tokens=() if settings.serving_token is None else (settings.serving_token,),
         hashed_keys=frozenset(name for name in models if loop.models[name].is_key_hashed),
         has_access_control=_is_open_to_others(settings) and said_by_child(lambda: _has_access_control(settings)),

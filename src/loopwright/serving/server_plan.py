@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from loopwright.data.dataset import Dataset
     from loopwright.serving.deploy import OnlineDeployment
+    from loopwright.serving.tls import TlsFiles
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class ServerPlan:
             their first request and give way to each other. None for no bound: all are loaded at the start.
         lazy_wait_s: Seconds that a request waits for its model to be loaded, before it is told to come again.
         http: What the project decides about the HTTP door.
+        tls: The certificate and the key of all doors; None to speak without TLS.
     """
 
     models: Mapping[str, OnlineDeployment]
@@ -66,6 +68,7 @@ class ServerPlan:
     memory_bytes: int | None = None
     lazy_wait_s: float = 5.0
     http: HttpOptions = field(default_factory=HttpOptions)
+    tls: TlsFiles | None = None
 
     def __post_init__(self) -> None:
         if not self.models and not self.datasets:

@@ -44,7 +44,7 @@ class State:
 class RunningDoor:
     """A door that listens, and its loop."""
 
-    def __init__(self, parts, *, stores, tokens=(), endpoints=None, **options) -> None:
+    def __init__(self, parts, *, stores, tokens=(), endpoints=None, tls=None, **options) -> None:
         self.parts = parts
         self.state = State()
         self.port = free_port()
@@ -53,7 +53,9 @@ class RunningDoor:
         self.thread.start()
         self.endpoints = {"nonce": parts.endpoint} if endpoints is None else endpoints
         self.access = Access(stores.facts, stores.clock, stores.ids)
-        plan = ServerPlan(dict.fromkeys(self.endpoints, OnlineDeployment()), grpc_port=self.port, tokens=tokens)
+        plan = ServerPlan(
+            dict.fromkeys(self.endpoints, OnlineDeployment()), grpc_port=self.port, tokens=tokens, tls=tls
+        )
         guard = Guard(tokens, self.access, clock=stores.clock)
         given = DoorParts(
             self.endpoints, self.state, guard, parts.metrics, stores.clock, stores.ids, version="9.9", plan=plan

@@ -27,7 +27,8 @@ def command(
 
 
 def _show(status: LoopStatus) -> None:
-    served = "not running" if status.server is None else f"http://{status.server['host']}:{status.server['port']}"
+    server = status.server
+    served = "not running" if server is None else f"{server.get('scheme', 'http')}://{server['host']}:{server['port']}"
     workers = status.server.get("workers") if status.server is not None else None
     if isinstance(workers, list):
         served += f" ({len(workers)} workers)"

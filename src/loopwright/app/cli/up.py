@@ -45,8 +45,9 @@ def command(
         if len(roles) == 1:
             become(folder, roles[0], tick_s=tick)
     port = settings.serving_port or "PORT"  # a free one is taken; `loopwright status` names it
+    scheme = "https" if settings.serving_tls_certificate else "http"
     for path in paths:
-        console.print(f"POST http://{settings.serving_host}:{port}{path}")
+        console.print(f"POST {scheme}://{settings.serving_host}:{port}{path}")
     for name, stream in streams.items():
         console.print(f"{stream.topic} → {name} → {stream.to}")
     console.print("Stop with Ctrl+C; what is in flight is finished first.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from typing import TYPE_CHECKING
 
 from loopwright.core.errors import SettingsError
@@ -19,10 +18,10 @@ from loopwright.serving.grpc.health import HEALTH, HealthService
 from loopwright.serving.grpc.proto_file import Messages
 from loopwright.serving.grpc.protocol import INFERENCE
 from loopwright.serving.grpc.reflection import REFLECTION, ReflectionService
+from loopwright.serving.tls import tls_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from loopwright.serving.grpc.method import Method
     from loopwright.serving.server.further_door import DoorParts
@@ -40,8 +39,6 @@ class GrpcServer:
 
     Args:
         parts: What the doors of a server work with, and where to listen.
-        certificate: A PEM file with the certificate and its chain; None for no TLS.
-        key: A PEM file with the certificate's key.
         max_connections: Connections beyond these are turned away.
 
     Attributes:
@@ -50,23 +47,12 @@ class GrpcServer:
 
     Raises:
         MissingExtraError: When protobuf is not installed.
-        SettingsError: When only one of the TLS files is given.
     """
 
-    def __init__(
-        self,
-        parts: DoorParts,
-        *,
-        certificate: Path | None = None,
-        key: Path | None = None,
-        max_connections: int = 4096,
-    ) -> None:
-        if (certificate is None) != (key is None):
-            raise SettingsError("TLS takes a certificate and its key.", hint="Give both files, or none.")
+    def __init__(self, parts: DoorParts, *, max_connections: int = 4096) -> None:
         self.now = 0
         self.methods: Mapping[str, Method] = {}
         self._parts = parts
-        self._tls = None if certificate is None or key is None else (certificate, key)
         self._max_connections = max_connections
         self._messages = Messages(_FILES)
         self._health: HealthService | None = None
@@ -86,9 +72,12 @@ class GrpcServer:
         services = tuple(file.service_name for file in _FILES)
         reflection = ReflectionService(self._messages, services, admit=door.admit)
         self.methods = {**door.methods(), **self._health.methods(), **reflection.methods()}
-        context = None if self._tls is None else _context(*self._tls)
+        tls = parts.plan.tls
+        context = None if tls is None else tls.context(protocols=("h2",))
         sock = _bound(parts.plan.host, parts.plan.grpc_port or 0)
-        self._server = await loop.create_server(lambda: GrpcConnection(self), sock=sock, ssl=context, backlog=_BACKLOG)
+        self._server = await loop.create_server(
+            lambda: GrpcConnection(self), sock=sock, backlog=_BACKLOG, **tls_arguments(context)
+        )
         self._tick = loop.call_later(_TICK_S, self.sweep)
 
     def joined(self, connection: GrpcConnection) -> bool:
@@ -139,15 +128,3 @@ def _bound(host: str, port: int) -> socket.socket:
         hint = "Is another program there? If so, set another [serving] grpc_port in loopwright.toml."
         raise SettingsError(f"gRPC cannot listen on {host}:{port} ({error.strerror}).", hint=hint) from error
     return sock
-
-
-def _context(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        message = f"The certificate {certificate} with the key {key} cannot be used ({error})."
-        raise SettingsError(message, hint="Both must be PEM files that belong together.") from None
-    return context

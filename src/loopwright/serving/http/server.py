@@ -6,9 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from loopwright.serving.http.connection import HttpConnection
+from loopwright.serving.tls import tls_arguments
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     from loopwright.serving.http.connection import Door
 
@@ -24,6 +26,7 @@ class HttpServer:
 
     Args:
         door: Answers the requests.
+        tls: What TLS is spoken with, or None.
         max_connections: Connections beyond these are answered with 429 and closed.
 
     Attributes:
@@ -31,8 +34,9 @@ class HttpServer:
         closing: Whether each answer is now the last of its connection.
     """
 
-    def __init__(self, door: Door, *, max_connections: int = 8192) -> None:
+    def __init__(self, door: Door, *, tls: ssl.SSLContext | None = None, max_connections: int = 8192) -> None:
         self.door = door
+        self.tls = tls
         self.now = 0
         self.closing = False
         self._max_connections = max_connections
@@ -48,7 +52,9 @@ class HttpServer:
     async def listen(self, sock: socket.socket) -> None:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: HttpConnection(self), sock=sock, backlog=_BACKLOG)
+        self._server = await loop.create_server(
+            lambda: HttpConnection(self), sock=sock, backlog=_BACKLOG, **tls_arguments(self.tls)
+        )
         self._tick = loop.call_later(_TICK_S, self.sweep)
 
     def joined(self, connection: HttpConnection) -> bool:

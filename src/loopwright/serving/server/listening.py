@@ -47,8 +47,10 @@ def open_listening(plan: ServerPlan, clock: Clock) -> tuple[Listening, ServerPla
     The address of a server that was killed is waited for: its workers may still be closing it.
 
     Raises:
-        SettingsError: When an address cannot be bound.
+        SettingsError: When an address cannot be bound, or the files of TLS cannot be used.
     """
+    if plan.tls is not None:
+        plan.tls.context(protocols=())  # said once, before any process begins
     ends = clock.monotonic() + (_PREDECESSOR_S if _was_killed(plan.state_file) else 0.0)
     while True:
         try:

@@ -172,7 +172,8 @@ class Server:
         """Make the HTTP door, which also answers for the group; called on the event loop."""
         door: Door = FrontDoor(self.door, membership, first=self._first)
         origins = self.plan.http.cors_origins
-        self.http = HttpServer(CorsDoor(door, origins) if origins else door)
+        tls = None if self.plan.tls is None else self.plan.tls.context(protocols=("http/1.1",))
+        self.http = HttpServer(CorsDoor(door, origins) if origins else door, tls=tls)
         self._sync_thread.start()
 
     async def open_further_doors(self) -> None:

@@ -23,6 +23,8 @@ def write_state(plan: ServerPlan, *, workers: Sequence[int] = ()) -> None:
         "port": plan.port,
         "models": sorted(plan.models),
     }
+    if plan.tls is not None:
+        document["scheme"] = "https"
     if plan.grpc_port is not None:
         document["grpc_port"] = plan.grpc_port
     if workers:

@@ -14,6 +14,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from loopwright.serving.http.connection import HttpConnection
+from loopwright.serving.tls import tls_arguments
 
 if TYPE_CHECKING:
     from loopwright.serving.http.server import HttpServer
@@ -125,7 +126,10 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = loop.create_task(loop.connect_accepted_socket(lambda: HttpConnection(self._http), connection))
+        greeted = loop.connect_accepted_socket(
+            lambda: HttpConnection(self._http), connection, **tls_arguments(self._http.tls)
+        )
+        task = loop.create_task(greeted)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return True
