@@ -156,12 +156,22 @@ class ModelCard:
         file = version.model_file
         native = f"- native: {file.format}, {file.size_bytes:,} bytes, `{file.digest[:12]}`"
         compiled = version.compiled
+        said = [native]
         if compiled is None:
-            return f"{native}\n- compiled: none, because {version.not_compiled_because}"
-        return (
-            f"{native}\n- compiled: ONNX, {compiled.size_bytes:,} bytes, `{compiled.digest[:12]}`; differs by at most "
-            f"{compiled.largest_difference:.1g} on {compiled.rows_compared:,} rows"
-        )
+            said.append(f"- compiled: none, because {version.not_compiled_because}")
+        else:
+            said.append(
+                f"- compiled: ONNX, {compiled.size_bytes:,} bytes, `{compiled.digest[:12]}`; differs by at most "
+                f"{compiled.largest_difference:.1g} on {compiled.rows_compared:,} rows"
+            )
+        if version.library is not None:
+            said.append(
+                f"- library: {version.library.library}'s shortest way; differs by at most "
+                f"{version.library.largest_difference:.1g} on {version.library.rows_compared:,} rows"
+            )
+        if version.choice is not None and version.choice.times:
+            said.append(f"- answers, by processor time on one thread: {version.choice}")
+        return "\n".join(said)
 
 
 def card_of(stores: Stores, version: ModelVersion) -> ModelCard:

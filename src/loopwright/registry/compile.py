@@ -20,7 +20,7 @@ from loopwright.registry.encoders import refused_categories
 from loopwright.registry.hist_boosting import converters
 from loopwright.registry.hist_categories import encode, prepend, takes_codes
 from loopwright.registry.imputing import imputer_converter
-from loopwright.registry.parity import Parity, compare, pooled, recombined
+from loopwright.registry.parity import hold_against
 from loopwright.registry.rows import column_names
 from loopwright.registry.tree_ensemble import FloatType, tree_graph
 
@@ -89,7 +89,7 @@ def _attempt(
     for source in _label_sources(signature):
         form = CompiledForm(digest_bytes(graph), len(graph), layout, inputs, source)
         try:
-            parity = _parity(native, CompiledModel(graph, form, signature), rows)
+            parity = hold_against(native, CompiledModel(graph, form, signature), rows)
         except Exception as error:  # noqa: BLE001  (whatever the runtime refuses is a reason to stay native)
             refusals.append(_first_line(error))
             continue
@@ -98,16 +98,6 @@ def _attempt(
             return Compilation(graph, kept)
         refusals.append(str(parity))
     raise CannotCompileError("; ".join(dict.fromkeys(refusals)))
-
-
-def _parity(native: NativeModel, compiled: CompiledModel, rows: ModelInput) -> Parity:
-    """Compare both forms on the rows that the graph can carry; the others are the native form's in any case."""
-    found = []
-    for part in (rows, recombined(rows)):
-        carried = part[compiled.carries(part)]
-        if len(carried):
-            found.append(compare(native.predict(carried), compiled.predict(carried)))
-    return pooled(found)
 
 
 def _written(trees: Trees, signature: Signature, inputs: tuple[TensorInput, ...]) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 from loopwright.core.errors import DeclarationError
 from loopwright.evaluation.outputs import Outputs
 from loopwright.features.columns import model_input
+from loopwright.registry.rows import category_codes
 from loopwright.registry.signature import named_spec, output_spec
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class NativeModel:
     def predict(self, rows: Rows) -> Outputs:
         """Answer n rows; plain columns are first made what the model got in training."""
         if isinstance(rows, Mapping):
-            rows = model_input(rows, self._fields)
+            rows = model_input(self._coded(rows), self._fields)
         with self._lock:
             answered = self.estimator.predict(rows)
             if isinstance(answered, Mapping):
@@ -68,6 +69,11 @@ class NativeModel:
             return Outputs("regression", values.reshape(-1).astype(np.float64))
         dtype = cast("NDArray[np.generic]", output.class_array()).dtype
         return Outputs(output.kind, values.reshape(-1).astype(dtype), probabilities, output.classes)
+
+    def _coded(self, columns: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        """Give categories as codes, where the rows come as their texts."""
+        texts = [field for field in self._fields if field.dtype == "category" and columns[field.name].dtype.kind == "O"]
+        return {**columns, **{field.name: category_codes(columns[field.name], field) for field in texts}}
 
     def _named(self, answered: Mapping[str, object]) -> Outputs:
         """Answer with several outputs; a version's are always the same, in the same order and of the same type."""

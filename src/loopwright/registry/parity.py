@@ -8,7 +8,7 @@ number within 1e-5 of its size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from loopwright.evaluation.outputs import Outputs
     from loopwright.features.columns import ModelInput
+    from loopwright.registry.rows import Rows
 
 TOLERANCE = 1e-5
 RECOMBINED = 1024
@@ -49,6 +50,30 @@ class Parity:
         if self.labels_changed:
             return f"{self.labels_changed} of {self.rows} rows got another class"
         return f"the answers to {self.rows} rows differ by up to {self.largest_difference:.2g} (allowed: {TOLERANCE:g})"
+
+
+class Answers(Protocol):
+    """A form of a model."""
+
+    def predict(self, rows: Rows) -> Outputs:
+        """Answer n rows."""
+
+
+class Carrier(Answers, Protocol):
+    """A form that may not take every row."""
+
+    def carries(self, rows: Rows) -> NDArray[np.bool_]:
+        """Say row by row whether it can answer it, shape (n,)."""
+
+
+def hold_against(native: Answers, other: Carrier, rows: ModelInput) -> Parity:
+    """Compare two forms on rows and recombinations of them, where the other one takes them."""
+    found = []
+    for part in (rows, recombined(rows)):
+        carried = part[other.carries(part)]
+        if len(carried):
+            found.append(compare(native.predict(carried), other.predict(carried)))
+    return pooled(found)
 
 
 def compare(native: Outputs, compiled: Outputs) -> Parity:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from loopwright.core.errors import RefusedError, StoreBusyError, UnknownNameError
 from loopwright.core.ref import Ref
 from loopwright.registry.compile import compile_model
+from loopwright.registry.forms import settle_forms
 from loopwright.registry.golden import Golden, choose_rows, rows_of
 from loopwright.registry.native import NativeModel, Predicts
 from loopwright.registry.package import LoadedModel
@@ -68,6 +69,7 @@ class Registry:
         outputs = native.predict(rows)
         signature = Signature(candidate.fields, native.output or output_spec(estimator, outputs.values))
         compilation = compile_model(native, signature, rows)
+        library, choice = settle_forms(native, signature, rows, compilation)
         reached("compiled")
         blobs = self._stores.blobs
         path = candidate.model_path
@@ -87,6 +89,8 @@ class Registry:
             training_set=candidate.training_set,
             compiled=compilation.form,
             not_compiled_because=compilation.reason,
+            library=library,
+            choice=choice,
             metrics=candidate.metrics,
             parameters=candidate.parameters,
             description=candidate.description,

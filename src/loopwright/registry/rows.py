@@ -32,6 +32,12 @@ def row_count(rows: Rows) -> int:
     return len(next(iter(rows.values()), ())) if isinstance(rows, Mapping) else len(rows)
 
 
+def count_rows(rows: Rows) -> int:
+    """Count the rows; of columns that lie in one matrix, without looking one up."""
+    block = getattr(rows, "matrix", None)
+    return row_count(rows) if block is None else len(block)
+
+
 def column_names(fields: Sequence[Field]) -> tuple[str, ...]:
     """Name the columns of the frame: one per scalar, one per element of an array."""
     return tuple(name for field in fields for name in flat_names(field))

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from loopwright.core.ref import Ref
 from loopwright.core.storage.facts import UtcDateTime, metadata
 from loopwright.registry.compiled import CompiledForm
+from loopwright.registry.form_choice import FormChoice
+from loopwright.registry.library_form import LibraryForm
 from loopwright.registry.signature import Signature
 from loopwright.training.estimators.model_file import ModelFile
 
@@ -51,6 +53,8 @@ class ModelVersion:
         training_set: What it was trained on.
         compiled: The compiled form that passed the parity gate, if one did.
         not_compiled_because: Why there is no compiled form.
+        library: The library form that passed the parity gate, if one did.
+        choice: Which form answers how many rows, as measured; None for versions made before it was kept.
         metrics: What training measured; the sealed holdout's figures are evaluation's.
         parameters: The parameters of the run.
         description: What the model is for.
@@ -75,6 +79,8 @@ class ModelVersion:
     notes: str = ""
     archived_at: datetime | None = None
     definition_digest: str | None = None
+    library: LibraryForm | None = None
+    choice: FormChoice | None = None
 
     @property
     def id(self) -> str:
@@ -139,6 +145,8 @@ class ModelVersion:
             "definition_digest": self.definition_digest,
             "compiled": None if self.compiled is None else asdict(self.compiled),
             "not_compiled_because": self.not_compiled_because,
+            "library": None if self.library is None else self.library.to_json(),
+            "choice": None if self.choice is None else self.choice.to_json(),
             "metrics": dict(self.metrics),
             "parameters": dict(self.parameters),
             "description": self.description,
@@ -157,7 +165,7 @@ class ModelVersion:
         archived_at: datetime | None = None,
     ) -> ModelVersion:
         """Put a version together from what `record` gave and the columns beside it."""
-        compiled = record["compiled"]
+        compiled, library, choice = record["compiled"], record.get("library"), record.get("choice")
         return cls(
             model=model,
             version=version,
@@ -172,6 +180,8 @@ class ModelVersion:
             definition_digest=record.get("definition_digest"),
             compiled=None if compiled is None else CompiledForm.from_json(compiled),
             not_compiled_because=record["not_compiled_because"],
+            library=None if library is None else LibraryForm.from_json(library),
+            choice=None if choice is None else FormChoice.from_json(choice),
             metrics=record["metrics"],
             parameters=record["parameters"],
             description=record["description"],

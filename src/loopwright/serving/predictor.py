@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from loopwright.features.field import Field
     from loopwright.features.online import OnlineStore
     from loopwright.features.request import RequestField
+    from loopwright.registry.form_choice import Form
     from loopwright.registry.golden import Golden
-    from loopwright.registry.package import Form
     from loopwright.registry.rows import Rows
     from loopwright.registry.signature import OutputSpec, Signature
 
