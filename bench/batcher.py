@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,6 +38,9 @@ from loopwright.serving.calls.shadow import ShadowRunner
 from loopwright.serving.metrics import ServingMetrics
 from loopwright.serving.predictor import Answers
 from loopwright.serving.releases.router import Routing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIELDS = (Field("x", "float64"),)
 POISON, INVALID = -1, -2
@@ -79,23 +83,30 @@ class VirtualClock:
 
 
 class VirtualExecutor(Executor):
-    """Ends a task some virtual time after it was handed over."""
+    """Does a version's tasks one after the other, each in some virtual time; at most one may lie ready."""
 
     def __init__(self, loop: VirtualLoop, chance: random.Random) -> None:
         self.loop, self.chance = loop, chance
-        self.busy: set[int] = set()
+        self.pending: dict[int, list[Callable[[], None]]] = {}
         self.overlaps = 0
 
     def submit(self, fn, /, *args, **kwargs):
-        slot = id(fn.__self__.slot)
-        self.overlaps += slot in self.busy
-        self.busy.add(slot)
+        pending = self.pending.setdefault(id(fn.__self__.slot), [])
+        self.overlaps += len(pending) > 1
+
+        def begin() -> None:
+            wanted = any(not entry.done for entry in args[0])
+            self.loop.call_later(self.chance.expovariate(1 / 0.004) if wanted else 0.0, run)
 
         def run() -> None:
             fn(*args, **kwargs)
-            self.busy.discard(slot)
+            pending.pop(0)
+            if pending:
+                pending[0]()
 
-        self.loop.call_later(self.chance.expovariate(1 / 0.004), run)
+        pending.append(begin)
+        if len(pending) == 1:
+            begin()
 
 
 class Model:
@@ -109,7 +120,7 @@ class Model:
 
     def predict_many(self, rows, *, now=None):  # noqa: ARG002 - the signature of a predictor
         if self.seconds:
-            self.overlaps += id(self.slot) in self.executor.busy and self.slot.lock.locked() is False
+            self.overlaps += bool(self.executor.pending.get(id(self.slot))) and self.slot.lock.locked() is False
             self.clock.sleep(self.seconds)
         values = rows.columns["x"] if isinstance(rows, RowBatch) else [row["x"] for row in rows]
         values = list(values)
@@ -235,7 +246,7 @@ class Simulation:
                 number += 1
             await asyncio.sleep(self.chance.choice((0.0, 0.001, 0.004)))
         for _ in range(1000):
-            if not self.waiting and not self.executor.busy:
+            if not self.waiting and not any(self.executor.pending.values()):
                 break
             await asyncio.sleep(0.1)
 

@@ -105,6 +105,24 @@ def test_a_busy_version_gathers_and_an_idle_one_does_not_wait():
     assert world.sizes == [1, 64, 35]
 
 
+def test_a_full_batch_lies_ready_while_the_one_before_is_computed():
+    world = World(max_batch_rows=8)
+
+    async def go():
+        first = world.ask(0)
+        await asyncio.sleep(0.001)
+        rest = [world.ask(number) for number in range(1, 21)]
+        await asyncio.sleep(0.001)
+        (handed,) = world.simulation.executor.pending.values()
+        [batcher] = world.endpoint._batchers
+        assert (len(handed), batcher.running_calls, batcher.queued_rows) == (2, 9, 12)
+        await asyncio.gather(first, *rest)
+
+    world.run(go)
+    assert world.sizes == [1, 8, 8, 4]
+    assert world.is_clean()
+
+
 def test_a_request_is_never_divided_and_large_ones_are_batches_of_their_own():
     world = World(max_batch_rows=8)
 

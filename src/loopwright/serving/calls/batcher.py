@@ -4,7 +4,8 @@ While the version is idle, a call is computed at the end of the turn of the even
 the others of that turn. While it computes, calls gather, and the next batch takes as many as fit. A batch ends before
 the call with which it would have more than ``max_batch_rows`` rows; a call that has more on its own is a batch of its
 own. Small batches of a quick version are computed on the event loop itself, for a few milliseconds before other
-callbacks (health, metrics) have their turn; others on the executor.
+callbacks (health, metrics) have their turn; others on the executor. There the next batch lies ready as soon as it is
+full, so that under overload, when the event loop is busy with refusals, the version does not wait for it.
 
 Every call leaves the batcher once: through ``finish``, computed or failed, or by ``forget``.
 """
@@ -65,8 +66,8 @@ class Batcher:
         queued_calls: Calls that wait.
         queued_rows: Their rows.
         queued_bytes: What their requests weigh.
-        running_calls: Calls that are being computed on the executor.
-        running_rows: Their rows.
+        running_calls: Calls that the executor has.
+        running_rows: Rows of the batch that is being computed there.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Batcher:
         self._max_delay_s = max_delay_s
         self._queue: deque[CallEntry] = deque()
         self._runs_since: float | None = None
+        self._ahead_calls = self._ahead_rows = 0  # of the batch that lies ready behind the one being computed
         self._singular = 0  # calls that wait and have a deadline or are batches of their own
         self._alone = 0
         self._is_due = False  # a pump is scheduled
@@ -163,6 +165,7 @@ class Batcher:
         wait = 0.0
         if self._runs_since is not None:
             wait = max(0.0, self.service_time.of(self.running_rows) - (self._monotonic() - self._runs_since))
+            wait += self.service_time.of(self._ahead_rows) if self._ahead_rows else 0.0
         if self.queued_rows:
             whole, rest = divmod(self.queued_rows, self.max_batch_rows)
             wait += whole * self.service_time.of(self.max_batch_rows)
@@ -172,9 +175,12 @@ class Batcher:
     def pump(self) -> None:
         """Compute what waits, as far as it is time."""
         self._is_due = False
-        if self._runs_since is not None or not self._queue:
+        if not self._queue:
             return
         began = self._monotonic()
+        if self._runs_since is not None:
+            self._lay_ready(began)
+            return
         if self._max_delay_s and self._may_wait(began):
             return
         now = began
@@ -278,9 +284,24 @@ class Batcher:
 
     # Beside the event loop.
 
+    def _lay_ready(self, now: float) -> None:
+        """Give the executor the next batch, where it is full already and none lies there."""
+        if self._ahead_rows or self.slot.inline_rows or self.queued_rows < self.max_batch_rows:
+            return
+        entries = self._take(now)
+        if entries:
+            self._ahead_calls, self._ahead_rows = len(entries), sum([entry.rows for entry in entries])
+            self.running_calls += len(entries)
+            self._submit(entries, self._ahead_rows)
+
     def _dispatch(self, entries: list[CallEntry], rows: int, now: float) -> None:
         self._runs_since = now
         self.running_calls, self.running_rows = len(entries), rows
+        self._submit(entries, rows)
+        if self._queue:
+            self._lay_ready(now)
+
+    def _submit(self, entries: list[CallEntry], rows: int) -> None:
         for entry in entries:
             self._watch(entry)
         for entry in self._queue:
@@ -296,15 +317,19 @@ class Batcher:
             scheduler.call_soon_threadsafe(partial(self._completed, entries, parts, rows))
 
     def _completed(self, entries: list[CallEntry], parts: list[Computed], rows: int) -> None:
-        began, self._runs_since = self._runs_since, None
-        self.running_calls = self.running_rows = 0
+        began, ended = self._runs_since, self._monotonic()
+        self._runs_since = ended if self._ahead_rows else None
+        self.running_calls, self.running_rows = self._ahead_calls, self._ahead_rows
+        self._ahead_calls = self._ahead_rows = 0
+        if self._queue and not self.slot.inline_rows:
+            self.pump()  # before the answers are written: the version waits for nobody
         computed = {id(entry) for part in parts for entry in part.entries}
         late = [entry for entry in entries if id(entry) not in computed and not entry.done]
         parts += [Computed([entry], DeadlineError(_LATE), entry.rows) for entry in late]
         self._finish(self.slot, parts)
         if began is not None and not late:
-            self.service_time.note(rows, self._monotonic() - began)
-        if self._queue:
+            self.service_time.note(rows, ended - began)
+        if self._queue and self.slot.inline_rows:
             self._pump_soon()
 
     def _is_late(self, entry: CallEntry) -> bool:
