@@ -147,7 +147,10 @@ def become(project: Path, role: Role, *, tick_s: float = 2.0) -> NoReturn:
     """
     os.chdir(project)
     command = _command(project, role, os.getppid(), tick_s)
-    os.execve(command[0], command, _environment(role))  # noqa: S606 - our own module
+    variables = _environment(role)
+    if variables is None:
+        os.execv(command[0], command)  # noqa: S606 - our own module
+    os.execve(command[0], command, variables)  # noqa: S606
 
 
 def _command(project: Path, role: Role, parent_pid: int, tick_s: float) -> list[str]:
@@ -157,8 +160,9 @@ def _command(project: Path, role: Role, parent_pid: int, tick_s: float) -> list[
     return command + ([str(tick_s)] if role == "controller" else [])
 
 
-def _environment(role: Role) -> dict[str, str]:
-    return environment_of_one_thread() if role == "server" else dict(os.environ)
+def _environment(role: Role) -> dict[str, str] | None:
+    """Return the variables of a process, or None where they are those of this one."""
+    return environment_of_one_thread() if role == "server" else None
 
 
 def server_state(home: Path) -> dict[str, object] | None:
