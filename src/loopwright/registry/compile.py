@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from loopwright.core.errors import LoopwrightError
 from loopwright.core.hashing import digest_bytes
 from loopwright.features.columns import flat_names
 from loopwright.registry.boosted import boosted_trees, library_of, register_converters
@@ -23,6 +24,7 @@ from loopwright.registry.imputing import imputer_converter
 from loopwright.registry.parity import hold_against
 from loopwright.registry.rows import column_names
 from loopwright.registry.tree_ensemble import FloatType, tree_graph
+from loopwright.training.estimators.torch_export import TorchModel
 
 if TYPE_CHECKING:
     from loopwright.features.columns import ModelInput
@@ -83,7 +85,10 @@ def _attempt(
     inputs: tuple[TensorInput, ...],
     trees: Trees | None,
 ) -> Compilation:
-    graph = _convert(native.estimator, signature, inputs) if trees is None else _written(trees, signature, inputs)
+    if isinstance(native.estimator, TorchModel):
+        graph = _exported(native.estimator)
+    else:
+        graph = _convert(native.estimator, signature, inputs) if trees is None else _written(trees, signature, inputs)
     layout: Literal["matrix", "columns"] = "matrix" if inputs[0].name == INPUT else "columns"
     refusals: list[str] = []
     for source in _label_sources(signature):
@@ -107,6 +112,15 @@ def _written(trees: Trees, signature: Signature, inputs: tuple[TensorInput, ...]
     float32_features = all(field.dtype == "float32" for field in signature.inputs)
     fitting = trees.for_input(dtype, float32_features=float32_features)
     return tree_graph(fitting, width=signature.width, dtype=dtype, name=tensor.name)
+
+
+def _exported(model: TorchModel) -> bytes:
+    try:
+        return model.graph(OPSETS[""])
+    except LoopwrightError as error:
+        raise CannotCompileError(f"{error.message} {error.hint or ''}".strip()) from error
+    except Exception as error:
+        raise CannotCompileError(_first_line(error)) from error
 
 
 def _convert(estimator: object, signature: Signature, inputs: tuple[TensorInput, ...]) -> bytes:
@@ -161,9 +175,9 @@ def _attempts(
     """List the inputs to try, the preferred first."""
     floats = _float_order(estimator, signature)
     fields = signature.inputs
-    if signature.layout == "array":
-        return [(TensorInput(INPUT, dtype),) for dtype in floats]
-    if library_of(estimator) is not None:
+    if isinstance(estimator, TorchModel):
+        return [(TensorInput(INPUT, "float64" if estimator.dtype == "float64" else "float32"),)]
+    if library_of(estimator) is not None or signature.layout == "array":
         return [(TensorInput(INPUT, dtype),) for dtype in floats]
     tried: list[tuple[TensorInput, ...]] = []
     if all(field.is_numeric for field in fields) or takes_codes(estimator, fields):

@@ -127,7 +127,7 @@ class CompiledModel:
         if form.labels_from == "label":
             self._names = self._names[: 2 if self._probabilities else 1]
         elif form.labels_from == "probabilities":
-            self._names = self._names[1:2]
+            self._names = self._names[1:2] or self._names[:1]  # a graph of our own has no label
         else:
             self._names = self._names[:1]
         self._one_row: OneRow | None = None

@@ -20,7 +20,8 @@ from loopwright.features.columns import to_arrow
 from loopwright.features.field import Field
 from loopwright.features.request import RequestField
 from loopwright.registry.candidate import Candidate
-from loopwright.training.estimators.choice import save_model
+from loopwright.registry.golden import rows_of
+from loopwright.training.estimators.choice import askable, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ def given_candidate(
     made = [_input(name, array) for name, array in arrays.items()]
     fields = tuple(field for field, _ in made)
     table = pa.table({field.name: to_arrow(_typed(arrays[field.name], field), field) for field in fields})
-    record = save_model(estimator, folder, trust=trust)
+    record = save_model(askable(estimator, rows_of(table.slice(0, 2), fields)), folder, trust=trust)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

@@ -56,7 +56,7 @@ def fit(
     offered = {"params": Params(params), "seed": seed}
     arguments = {extra: offered[extra] for extra in extras}
     try:
-        model = askable(function(train, **arguments))
+        model = askable(function(train, **arguments), train.X[:2])
         _check(model, name)
         if not is_fitted(model):
             set_seeds(seed)

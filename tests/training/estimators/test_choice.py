@@ -17,10 +17,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from loopwright.core.errors import StoreCorruptError, TrainingError, UnknownNameError, UntrustedError
-from loopwright.training.estimators.choice import load_model, save_model
+from loopwright.core.errors import (
+    MissingExtraError,
+    StoreCorruptError,
+    TrainingError,
+    UnknownNameError,
+    UntrustedError,
+)
+from loopwright.core.hashing import digest_file
+from loopwright.training.estimators.choice import askable, load_model, save_model
 from loopwright.training.estimators.model_file import ModelFile
 from loopwright.training.estimators.sklearn_skops import is_safe
+from loopwright.training.estimators.xgboost_native import xgboost_direct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,8 +114,6 @@ def test_a_pipeline_with_a_function_of_the_project_needs_trust(tmp_path: Path) -
 def test_a_foreign_file_with_an_unknown_type_is_refused(tmp_path: Path) -> None:
     import skops.io
 
-    from loopwright.core.hashing import digest_file
-
     path = tmp_path / "foreign.skops"
     skops.io.dump(make_pipeline(FunctionTransformer(subprocess.getoutput), LogisticRegression()), path)
     record = ModelFile("skops", path.name, digest_file(path), path.stat().st_size, "sklearn.pipeline.Pipeline")
@@ -146,7 +152,7 @@ def test_an_archive_holds_ordinal_names_and_no_time(tmp_path: Path) -> None:
 def test_looking_for_a_format_imports_no_library() -> None:
     code = (
         "import sys; import loopwright.training.estimators.choice; "
-        "print([m for m in ('sklearn', 'skops', 'xgboost', 'lightgbm', 'pandas') if m in sys.modules])"
+        "print([m for m in ('sklearn', 'skops', 'xgboost', 'lightgbm', 'torch', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -177,3 +183,50 @@ def test_lightgbm_models_come_back(tmp_path: Path) -> None:
         assert record.format == name
         again = load_model(record, tmp_path, trusted=record.trusted_types)
         assert np.allclose(again.predict(X), model.predict(X) if name == "skops" else model.predict(X) > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("package", "kind", "name"),
+    [
+        ("torch", "torch", "torch.nn.Module"),
+        ("xgboost", "xgboost", "xgboost.sklearn.XGBRegressor"),
+        ("lightgbm", "lightgbm", "lightgbm.basic.Booster"),
+    ],
+)
+def test_an_absent_library_is_named_with_its_install_line(
+    package: str, kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    path = tmp_path / "model"
+    path.write_bytes(b"x")
+    record = ModelFile(kind, path.name, digest_file(path), 1, name, ("torch.export",))
+    with pytest.raises(MissingExtraError, match=rf"loopwright\[{package}\]"):
+        load_model(record, path, trusted=record.trusted_types)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xgboost") is None, reason="xgboost is not installed")
+@pytest.mark.parametrize("objective", ["reg:squarederror", "binary:logistic", "multi:softprob", "multi:softmax"])
+def test_a_booster_of_xgboost_is_asked_as_an_estimator(objective: str, tmp_path: Path) -> None:
+    import xgboost
+
+    several = objective.startswith("multi")
+    labels = (y + (X[:, 0] > 0)) if several else y
+    options = {"objective": objective, "nthread": 1, **({"num_class": 3} if several else {})}
+    booster = xgboost.train(options, xgboost.DMatrix(X, labels), 4)
+    model = askable(booster, X[:1])
+    record = save_model(model, tmp_path)
+    assert (record.format, record.estimator_class) == ("xgboost", "xgboost.core.Booster")
+    assert save_model(booster, tmp_path).digest == record.digest
+    again: Any = load_model(record, tmp_path)
+    said = booster.predict(xgboost.DMatrix(X))
+    if objective == "reg:squarederror":
+        assert again.classes_ is None
+        assert np.allclose(again.predict(X), said)
+        return
+    expected = said if objective == "multi:softmax" else said.argmax(axis=1) if several else said > 0.5
+    assert (again.predict(X) == expected).all()
+    assert np.allclose(again.predict_proba(X).sum(axis=1), 1)
+    direct = xgboost_direct(again)
+    assert direct is not None
+    found = direct(X.astype(np.float32))
+    assert np.allclose(found if several else np.column_stack([1 - found, found]), again.predict_proba(X))

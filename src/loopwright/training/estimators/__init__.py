@@ -1,6 +1,6 @@
 """Model files: the port `EstimatorFormat`, its adapters, and the one way to save and load.
 
-Nothing here imports scikit-learn, skops, XGBoost or LightGBM until a model of theirs is saved or loaded.
+Nothing here imports scikit-learn, skops, XGBoost, LightGBM or PyTorch until a model of theirs is saved or loaded.
 """
 
 from __future__ import annotations

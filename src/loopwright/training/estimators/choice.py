@@ -14,6 +14,7 @@ from loopwright.training.estimators.lightgbm_native import LightgbmFormat, light
 from loopwright.training.estimators.model_file import ModelFile, class_name
 from loopwright.training.estimators.pickled import PickledFormat
 from loopwright.training.estimators.sklearn_skops import SkopsFormat, UnsavableError
+from loopwright.training.estimators.torch_export import TorchFormat, TorchModel, is_torch_module
 from loopwright.training.estimators.xgboost_native import XgboostFormat, xgboost_booster
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from loopwright.training.estimators.format import EstimatorFormat
 
 PICKLED = PickledFormat()
-SAFE_FORMATS: tuple[EstimatorFormat, ...] = (XgboostFormat(), LightgbmFormat(), SkopsFormat())
+SAFE_FORMATS: tuple[EstimatorFormat, ...] = (XgboostFormat(), LightgbmFormat(), TorchFormat(), SkopsFormat())
 FORMATS: dict[str, EstimatorFormat] = {entry.name: entry for entry in (*SAFE_FORMATS, PICKLED)}
 
 
@@ -53,16 +54,23 @@ def save_model(model: object, folder: Path, *, trust: bool = False) -> ModelFile
     if refusal is not None:
         raise refusal
     raise UntrustedError(
-        f"{class_name(model)} is no estimator that a safe format can hold (skops, XGBoost, LightGBM).",
+        f"{class_name(model)} is no estimator that a safe format can hold (skops, XGBoost, LightGBM, PyTorch).",
         hint="Return a scikit-learn compatible estimator, or declare the model with trust_pickle=True.",
     )
 
 
-def askable(model: object) -> object:
+def askable(model: object, example: object) -> object:
     """Give what a training function returned as something with scikit-learn's ``predict``.
 
-    Plain boosters of XGBoost and LightGBM are made a `BoosterModel`; anything else is returned as it is.
+    Plain boosters of XGBoost and LightGBM are made a `BoosterModel`, a PyTorch module a `TorchModel`; anything else is
+    returned as it is.
+
+    Args:
+        model: What the function returned.
+        example: Some rows, at least one, as the model gets them.
     """
+    if is_torch_module(model) and not hasattr(model, "predict"):
+        return TorchModel.of_module(model, example)
     library = booster_library(model)
     if library == "xgboost":
         return xgboost_booster(model)

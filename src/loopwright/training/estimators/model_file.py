@@ -20,7 +20,7 @@ class ModelFile:
     """Describe one saved model file.
 
     Attributes:
-        format: Name of the format that wrote it: ``skops``, ``xgboost``, ``lightgbm`` or ``pickled``.
+        format: Name of the format that wrote it: ``skops``, ``xgboost``, ``lightgbm``, ``torch`` or ``pickled``.
         file_name: Name of the file inside its folder.
         digest: SHA-256 of the file, hexadecimal; also its address in the blob store.
         size_bytes: Size of the file.
