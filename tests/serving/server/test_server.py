@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import signal
 import struct
@@ -120,10 +121,13 @@ def test_one_server_end_to_end(start_server, tmp_path):
     told = client.post("/outcomes/nonce", json=[{"prediction_id": document["prediction_ids"][0], "value": 7.5}])
     assert told.json() == {"model": "nonce", "accepted": 1}
     stores = open_stores(Settings.load(tmp_path, environ={}))
-    [event] = stores.events.read("outcomes/nonce", after=0, limit=10)
+    packed = gzip.compress(json.dumps({"prediction_id": document["prediction_ids"][1], "value": 8}).encode())
+    told = client.post("/outcomes/nonce", content=packed, headers={"content-encoding": "gzip"})
+    assert told.json() == {"model": "nonce", "accepted": 1}
+    event, second = stores.events.read("outcomes/nonce", after=0, limit=10)
     stores.close()
-    assert event.key == document["prediction_ids"][0]
-    assert json.loads(event.value) == {"label": "7.5", "at": None}
+    assert (event.key, second.key) == tuple(document["prediction_ids"][:2])
+    assert [json.loads(one.value)["label"] for one in (event, second)] == ["7.5", "8"]
 
     check_refusals(server)
 
@@ -174,6 +178,9 @@ def check_refusals(server) -> None:
         ("POST", "/outcomes/nonce", b'{"prediction_id":"p","value":1,"observed_at":"now"}', {}, 400, "ISO time"),
         ("POST", "/outcomes/nonce", b'{"prediction_id":"p","value":"many"}', {}, 400, "must be a number"),
         ("POST", "/outcomes/nonce", b"[]", {}, 400, "no outcomes"),
+        ("POST", "/outcomes/nonce", b"[]", {"content-encoding": "gzip"}, 400, "unpacked as gzip"),
+        ("POST", "/outcomes/nonce", b"[]", {"content-encoding": "br"}, 415, "not read"),
+        ("GET", "/outcomes/nonce", b"", {}, 405, "Use POST"),
     ]
     for method, path, body, headers, status, said in table:
         answer = server.client.request(method, path, content=body, headers=headers)

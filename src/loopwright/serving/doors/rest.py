@@ -7,7 +7,8 @@ object ``{"error": …}`` with the field and the row where there are any; a trac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,6 +23,7 @@ from loopwright.serving.doors.model_calls import CallForm, ModelCalls
 from loopwright.serving.doors.open_inference_door import OpenInferenceDoor
 from loopwright.serving.doors.rows_answer import accepted_response, rows_response
 from loopwright.serving.doors.tf_serving_door import TfServingDoor
+from loopwright.serving.http.content_encoding import unpacked
 from loopwright.serving.http.media_type import JSON
 from loopwright.serving.http.message import HttpRequest, HttpResponse, error_response, json_response
 from loopwright.serving.http.options import HttpOptions
@@ -153,7 +155,7 @@ class RestDoor:
             "v2": lambda request, _, given: self._open_inference.respond(request, given),
             "invocations": self._mlflow.invocations,
             "v1": self._tf_serving.respond,
-            "outcomes": lambda request, tail, _: self._outcomes.receive(tail, posted(request)),
+            "outcomes": lambda request, tail, _: _taken(request, partial(self._outcomes.receive, tail)),
             "ingest": self._push,
             "livez": _page(lambda: json_response({"live": True})),
             "readyz": _page(self._ready),
@@ -186,7 +188,7 @@ class RestDoor:
 
     def _push(self, request: HttpRequest, dataset: str, given: str | None) -> Answer:  # noqa: ARG002 - a route
         content_type, batch_id = request.header(b"content-type"), request.header(b"idempotency-key")
-        return self._ingest.receive(dataset, posted(request), content_type=content_type, batch_id=batch_id)
+        return _taken(request, partial(self._ingest.receive, dataset, content_type=content_type, batch_id=batch_id))
 
     def _ready(self) -> HttpResponse:
         reason = self._state.not_ready_because()
@@ -199,6 +201,14 @@ class RestDoor:
         for name, endpoint in self._endpoints.items():
             self._metrics.inflight(name, endpoint.in_flight)
         return HttpResponse(200, self._metrics.exposition(), content_type=_METRICS_TYPE)
+
+
+async def _taken(request: HttpRequest, receive: Callable[[bytes], Awaitable[HttpResponse]]) -> HttpResponse:
+    """Hand over the body of a POST as it was before it was packed, which is undone beside the event loop."""
+    body, encoding = posted(request), request.header(b"content-encoding")
+    if encoding is not None:
+        body = await asyncio.to_thread(unpacked, body, encoding)
+    return await receive(body)
 
 
 def _page(show: Callable[[], HttpResponse]) -> Route:
