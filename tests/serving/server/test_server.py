@@ -20,7 +20,9 @@ from loopwright.data.dataset import Dataset
 from loopwright.data.sources.push import push
 from loopwright.serving.deploy import OnlineDeployment
 from loopwright.serving.log.compactor import PredictionTable
-from loopwright.serving.server.server import ServerPlan
+from loopwright.serving.models.model_source import RegistrySource
+from loopwright.serving.server.server import Server
+from loopwright.serving.server_plan import ServerPlan
 
 
 def lake(folder, model: str = "nonce"):
@@ -327,3 +329,17 @@ def test_another_address_than_loopback_needs_a_token():
     with pytest.raises(SettingsError, match="a model to serve, or a dataset"):
         ServerPlan(models={})
     ServerPlan(models={}, datasets=(Dataset("clicks", push()),))  # rows may be pushed before there is a model
+
+
+def test_a_slow_model_holds_up_no_other(stores):
+    """Batches that are computed beside the event loop have a thread for each model."""
+    plan = ServerPlan(models={"slow": OnlineDeployment(), "other": OnlineDeployment()})
+    server = Server(stores, RegistrySource(stores), plan)
+    ends = threading.Event()
+    try:
+        slow = server.endpoints["slow"]._executor.submit(ends.wait, 60)
+        assert server.endpoints["other"]._executor.submit(lambda: "answered").result(60) == "answered"
+        assert not slow.done()
+    finally:
+        ends.set()
+        server.close()

@@ -94,7 +94,7 @@ class Server:
         self._settled = False
         self._listening: list[FurtherDoor] = []
         self._stop = threading.Event()
-        self._executor = ThreadPoolExecutor(1, "loopwright-model")
+        self._executors: list[ThreadPoolExecutor] = []  # one for each model: a slow one holds up no other
         self._io = ThreadPoolExecutor(1, "loopwright-io")
         self._ingests = ThreadPoolExecutor(2, "loopwright-ingest")  # outcomes do not wait for the commits of datasets
         self._logs: list[PredictionLog] = []
@@ -139,16 +139,18 @@ class Server:
         )
 
     def _endpoint(self, model: str, deployment: OnlineDeployment) -> Endpoint:
+        executor = ThreadPoolExecutor(1, f"loopwright-model-{model}")
         opened = open_model(
             model,
             deployment,
             self._stores,
             metrics=self.metrics,
-            executor=self._executor,
+            executor=executor,
             log_room=self._log_room,
             shadow_queue=self.plan.shadow_queue,
             pseudonym=Pseudonyms(self._stores.facts).of if model in self.plan.hashed_keys else None,
         )
+        self._executors.append(executor)
         self._logs.append(opened.log)
         self._shadows.append(opened.shadow)
         return opened.endpoint
@@ -210,7 +212,8 @@ class Server:
             self._first.close()
         for shadow in self._shadows:
             shadow.close()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        for executor in self._executors:
+            executor.shutdown(wait=True, cancel_futures=True)
         self._io.shutdown(wait=True)
         self._ingests.shutdown(wait=True)
         for log in self._logs:
