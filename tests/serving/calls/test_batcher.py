@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright.core.errors import DeadlineError, InvalidRequestError, ModelFailedError, OverloadedError
+from loopwright.core.errors import DeadlineError, InvalidRequestError, ModelFailedError, NotReadyError, OverloadedError
 from loopwright.features.row_batch import RowBatch
 from loopwright.serving.calls.admission import QueueLimits
 from loopwright.serving.calls.endpoint import Active, InferenceCall, Served, Slot
@@ -120,6 +120,45 @@ def test_a_full_batch_lies_ready_while_the_one_before_is_computed():
 
     world.run(go)
     assert world.sizes == [1, 8, 8, 4]
+    assert world.is_clean()
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_calls_of_a_model_that_gives_way_within_the_turn_are_told_so(calls):
+    world = World()
+
+    async def go():
+        asked = [world.ask(number) for number in range(calls)]
+        await asyncio.sleep(0)  # they have begun
+        world.endpoint.active = None
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(one) for one in world.run(go)] == [NotReadyError] * calls
+    assert world.endpoint.in_flight == 0
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_nobody_waits_for_ever_where_the_server_itself_fails(calls):
+    world = World()
+    world.endpoint._place = lambda *_: 1 / 0
+
+    async def go():
+        return await asyncio.gather(*(world.ask(number) for number in range(calls)), return_exceptions=True)
+
+    assert [type(one) for one in world.run(go)] == [ModelFailedError] * calls
+    assert world.endpoint.in_flight == 0
+
+
+@pytest.mark.parametrize("inline_rows", [0, 64])
+def test_a_record_that_cannot_be_made_is_counted_and_its_call_answered(inline_rows):
+    world = World(inline_rows=inline_rows)
+    world.endpoint._call_log.write = lambda *_: 1 / 0
+
+    async def go():
+        return await asyncio.gather(world.ask(1), world.ask(2, 3))
+
+    assert [one.answers.values for one in world.run(go)] == [[1], [2, 3]]
+    assert world.log.dropped == {"unwritable": 3}
     assert world.is_clean()
 
 

@@ -14,7 +14,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from loopwright.core.errors import NotReadyError, RequestError
+import structlog
+
+from loopwright.core.errors import ModelFailedError, NotReadyError, RequestError
 from loopwright.serving.calls.admission import Admission, QueueLimits
 from loopwright.serving.calls.batch import compute, parts_of
 from loopwright.serving.calls.batcher import Batcher
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from loopwright.serving.deploy import PayloadPolicy
     from loopwright.serving.log.prediction_log import PredictionLog
     from loopwright.serving.metrics import ServingMetrics
+
+_log = structlog.get_logger(__name__)
 
 __all__ = ["Active", "Endpoint", "InferenceCall", "Served", "Slot"]
 
@@ -125,7 +129,7 @@ class Endpoint:
             NotReadyError: When no version is loaded.
         """
         if self.active is None:
-            error = NotReadyError(f"The model '{self.model}' is not loaded.", hint="Try again in a moment.")
+            error = self._not_loaded()
             self._metrics.refused(self.model, call.protocol, error.status)
             raise error
         loop = asyncio.get_running_loop()
@@ -149,7 +153,12 @@ class Endpoint:
         scheduler, self._turn_of = self._turn_of, None
         turn, self._turn = self._turn, []
         active = self.active
-        if scheduler is None or active is None:  # versions are replaced and never taken away
+        if scheduler is None:
+            return
+        if active is None:  # the model gave way to another one since the turn began
+            for entry in turn:
+                if not entry.done:
+                    self._refuse(entry, self._not_loaded())
             return
         self._lone.turn_ended(len(turn))
         if len(turn) == 1:
@@ -166,8 +175,8 @@ class Endpoint:
                 continue
             try:
                 batcher = self._place(entry, active, scheduler)
-            except RequestError as error:
-                self._refuse(entry, error)
+            except Exception as error:  # noqa: BLE001 - whatever it was, nobody is left waiting
+                self._refuse(entry, self._as_answer(error))
                 continue
             accepted += entry.rows
             batcher.add(entry)
@@ -185,8 +194,8 @@ class Endpoint:
         entry.prediction_ids = self._ids.many(entry.rows)
         try:
             batcher = self._place(entry, active, scheduler)
-        except RequestError as error:
-            self._refuse(entry, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._refuse(entry, self._as_answer(error))
             return
         self._log.accept(entry.rows)
         if not batcher.compute_alone(entry):
@@ -227,6 +236,16 @@ class Endpoint:
         self._batchers.append(batcher)
         return batcher
 
+    def _not_loaded(self) -> NotReadyError:
+        return NotReadyError(f"The model '{self.model}' is not loaded.", hint="Try again in a moment.")
+
+    def _as_answer(self, error: Exception) -> RequestError:
+        """Return what the caller is told; what is no fault of the request goes into the server's own log."""
+        if isinstance(error, RequestError):
+            return error
+        _log.error("a call could not be taken", model=self.model, exc_info=error)
+        return ModelFailedError("The server failed before the model was asked; its log says why.")
+
     def _refuse(self, entry: CallEntry, error: RequestError) -> None:
         self._metrics.refused(self.model, entry.call.protocol, error.status)
         self.in_flight -= 1
@@ -244,7 +263,11 @@ class Endpoint:
     def _finish(self, slot: Slot, parts: Sequence[Computed]) -> None:
         """Log what was computed or has failed, then answer."""
         version = slot.predictor.version
-        self._call_log.write(version, parts)
+        try:
+            self._call_log.write(version, parts)
+        except Exception as error:  # noqa: BLE001 - a record that cannot be made is counted, and its call answered
+            _log.error("records could not be made", model=self.model, exc_info=error)
+            self._log.drop(sum(entry.rows for part in parts for entry in part.entries if not entry.done), "unwritable")
         mirrored: list[CallEntry] = []
         for part in parts:
             answers, entries = part.answers, part.entries
