@@ -109,9 +109,9 @@ def chosen(times: list[FormTime]) -> FormChoice:
     sizes = sorted({one.rows for one in times})
     cost = {(one.form, one.rows): one.microseconds for one in times}
     small, large = _winner(cost, sizes[0]), _winner(cost, sizes[-1])
-    if small == large:
-        return FormChoice(small, small, None, tuple(times))
     excess = [cost[small, rows] - cost[large, rows] for rows in sizes]
+    if excess[-1] <= 0:  # the same form, or one that was only left out for its margin
+        return FormChoice(small, small, None, tuple(times))
     place = max(index for index, found in enumerate(excess) if found <= 0 or index == 0)
     low, high = sizes[place], sizes[place + 1]
     share = 0.0 if excess[place] >= 0 else -excess[place] / (excess[place + 1] - excess[place])

@@ -3,11 +3,13 @@
 Source of the form: `Booster.dump_model` and ``NumericalDecision`` in LightGBM's ``include/LightGBM/tree.h``. LightGBM
 compares float64 numbers with ``<=``. What a missing value does is said per node: with missing type ``NaN`` it goes
 where `default_left` says; with ``None`` it counts as 0; with ``Zero`` every 0 counts as missing, which a graph's nodes
-cannot say.
+cannot say. Numbers within 1e-35 of 0 are 0 to LightGBM (``kZeroThreshold`` in ``include/LightGBM/meta.h``): thresholds
+there are moved so that all of them stay on the side of 0. An infinite threshold is dumped as 1e300 (``AvoidInf``).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 IDENTITY = frozenset(
     {"regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "none"}
 )
+INFINITE = 1e300
+ZERO = float(np.float32(1e-35))
 EXPONENTIAL = frozenset({"poisson", "gamma", "tweedie"})
 
 
@@ -96,6 +100,10 @@ def _decision(node: dict[str, Any]) -> tuple[float, int, int, bool]:
     if node["decision_type"] != "<=":
         raise CannotCompileError("it splits on categories, which ONNX tree nodes cannot")
     threshold = float(node["threshold"])
+    if -ZERO <= threshold <= ZERO:
+        threshold = ZERO if threshold >= 0 else float(np.nextafter(-ZERO, -np.inf))
+    if abs(threshold) >= INFINITE:
+        threshold = math.copysign(math.inf, threshold)
     if node["missing_type"] == "Zero":
         raise CannotCompileError("it takes 0 for a missing value, and a graph takes NaN only")
     missing_left = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0

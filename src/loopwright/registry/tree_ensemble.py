@@ -149,11 +149,20 @@ def _classifier(
     trees: Trees, source: str, outputs: tuple[str, ...], dtype: FloatType, labels: Sequence[int] | Sequence[str]
 ) -> NodeSpec:
     # The sums of two classes stand for the second one; the operator reads them from class id 0 and fills in the first.
+    # Where no leaf is negative, ONNX Runtime takes the sums for probabilities when it chooses the label: a leaf too
+    # small to change a sum keeps it from that.
+    if trees.targets == 1 and not any((tree.value < 0).any() for tree in trees.trees):
+        trees = replace(trees, trees=(*trees.trees, _leaf(-1e-30)))
     attributes = _splits(trees, dtype) | _leaves(trees, "class", dtype)
     attributes["post_transform"] = "LOGISTIC" if trees.transform == "sigmoid" else "SOFTMAX"
     texts = all(isinstance(label, str) for label in labels)
     attributes["classlabels_strings" if texts else "classlabels_int64s"] = list(labels)
     return NodeSpec("TreeEnsembleClassifier", (source,), outputs, "ai.onnx.ml", ML_OPSET, attributes)
+
+
+def _leaf(value: float) -> Tree:
+    nothing = np.zeros(1, dtype=np.int64)
+    return Tree(nothing, np.zeros(1), nothing - 1, nothing - 1, np.zeros(1, dtype=np.bool_), np.array([value]))
 
 
 def _regressor(trees: Trees, source: str, output: str, dtype: FloatType) -> NodeSpec:
