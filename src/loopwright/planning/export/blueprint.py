@@ -43,6 +43,7 @@ class Machine:
         memory_bytes: For containers.
         accelerator: Its model; empty where there is none.
         accelerators: How many; a share of one counts as one.
+        architecture: Of its processor: ``x86`` or ``arm``.
     """
 
     type: str
@@ -51,6 +52,7 @@ class Machine:
     memory_bytes: float
     accelerator: str = ""
     accelerators: int = 0
+    architecture: str = "x86"
 
 
 @dataclass(frozen=True)
@@ -312,6 +314,7 @@ def _machine(prices: PriceTable, provider: str, region: str, kind: str, purchase
         one.memory_gib * GIB * MEMORY_SHARE,
         one.accelerator,
         math.ceil(one.accelerators),
+        one.architecture,
     )
 
 

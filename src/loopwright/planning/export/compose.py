@@ -149,7 +149,7 @@ def _worker(
     """Return a container of the project's image; all of them share one folder of state, as processes of ``up`` do."""
     has_postgres = blueprint.database != "embedded"
     workers = 1 if blueprint.fleet is None else blueprint.fleet.workers_per_node
-    variables = settings_of(blueprint, workers=workers, store_url=f"{HOME}/store")
+    variables = settings_of(blueprint, workers=workers) | {"LOOPWRIGHT_STORE_URL": f"{HOME}/store"}
     variables["LOOPWRIGHT_SERVING_TOKEN"] = _TOKEN
     if blueprint.streams:
         variables["LOOPWRIGHT_STREAM_URL"] = "${LOOPWRIGHT_STREAM_URL:?such as kafka://broker:9092/project}"

@@ -24,13 +24,12 @@ DRAIN_S = 41.0
 _SCHEMES = {"aws": "s3", "gcp": "gs", "azure": "az"}
 
 
-def settings_of(blueprint: Blueprint, *, workers: int, store_url: str) -> dict[str, str]:
-    """Return the settings of every container of a project, without secrets.
+def settings_of(blueprint: Blueprint, *, workers: int) -> dict[str, str]:
+    """Return the settings of every container of a project, without secrets and without the place of the lake.
 
     Args:
         blueprint: What is made.
         workers: Processes of one server.
-        store_url: Where the lake is.
     """
     found = {
         "LOOPWRIGHT_SERVING_HOST": "0.0.0.0",  # noqa: S104 - in a container; the server asks for a token there
@@ -39,7 +38,6 @@ def settings_of(blueprint: Blueprint, *, workers: int, store_url: str) -> dict[s
         "LOOPWRIGHT_SERVING_WORKERS": str(workers),
         "LOOPWRIGHT_SERVING_DOCS": "false",
         "LOOPWRIGHT_SERVING_ERROR_DETAIL": "false",
-        "LOOPWRIGHT_STORE_URL": store_url,
     }
     if blueprint.has_online_store:
         found["LOOPWRIGHT_ONLINE_URL"] = "redis://redis:6379/0"
@@ -54,6 +52,19 @@ def settings_of_job(job: Job) -> dict[str, str]:
     gigabytes = max(1, math.floor(job.machine.memory_bytes / 1e9))
     hours = max(1, math.ceil(job.limit_s / 3600))
     return {"LOOPWRIGHT_TRAINING_MEMORY": f"{gigabytes}GB", "LOOPWRIGHT_TRAINING_TIME": f"{hours}h"}
+
+
+def cloud_settings(blueprint: Blueprint, bucket: str) -> dict[str, str]:
+    """Return where the lake is: a prefix in a bucket, or in the container ``lake`` of a storage account.
+
+    Args:
+        blueprint: What is made.
+        bucket: The bucket, or the storage account.
+    """
+    found = {"LOOPWRIGHT_STORE_URL": bucket_url(blueprint, "lake" if blueprint.provider == "azure" else bucket)}
+    if blueprint.provider == "aws":
+        return found | {"AWS_REGION": blueprint.region}
+    return found | {"AZURE_STORAGE_ACCOUNT_NAME": bucket} if blueprint.provider == "azure" else found
 
 
 def bucket_url(blueprint: Blueprint, bucket: str) -> str:

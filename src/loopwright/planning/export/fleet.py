@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from loopwright.planning.option import Option, Packaging, Purchase
     from loopwright.planning.plan import Plan
+    from loopwright.planning.prices.instance import Instance
     from loopwright.planning.prices.table import PriceTable
 
 _SHARE = 0.9  # of a machine's processors, as the plan gives them to replicas
@@ -48,6 +49,9 @@ class Fleet:
         percentile: The share of answers within the limit.
         load_s: From the start of a process to ready.
         largest_batch: The most rows of a call.
+        accelerator: Its model; empty where there is none.
+        accelerators: Of one machine; a share of one counts as one.
+        architecture: Of the processor: ``x86`` or ``arm``.
     """
 
     service: str
@@ -73,6 +77,9 @@ class Fleet:
     percentile: float
     load_s: float
     largest_batch: int
+    accelerator: str
+    accelerators: int
+    architecture: str
 
     @property
     def min_replicas(self) -> int:
@@ -117,6 +124,8 @@ def fleet_of(plan: Plan, option: Option, prices: PriceTable) -> Fleet:
     models = cast("list[Mapping[str, object]]", plan.inputs["services"])
     service = next(one for one in models if one["name"] == settings["service"])
     vcpus = number("vcpus_per_replica")
+    machine = _instance(option, prices)
+    of_a_core = 2.0 if machine is None else machine.vcpus / machine.cores
     return Fleet(
         service=str(settings["service"]),
         is_gpu=settings["kind"] == "gpu",
@@ -132,7 +141,7 @@ def fleet_of(plan: Plan, option: Option, prices: PriceTable) -> Fleet:
         sized_rps=number("sized_rps"),
         vcpus=vcpus,
         memory_bytes=max(LEAST_MEMORY, number("memory_bytes_per_replica")),
-        threads=max(1, math.floor(vcpus / _SHARE / _vcpus_of_a_core(option, prices) + 1e-6)),
+        threads=max(1, math.floor(vcpus / _SHARE / of_a_core + 1e-6)),
         target_in_flight=number("scaling_target"),
         target_busy=number("utilisation_limit"),
         scale_down_s=number("scale_down_s"),
@@ -141,12 +150,14 @@ def fleet_of(plan: Plan, option: Option, prices: PriceTable) -> Fleet:
         percentile=number("percentile"),
         load_s=float(cast("float", service["load_s"])),
         largest_batch=int(number("largest_batch")),
+        accelerator=str(settings["accelerator"]),
+        accelerators=0 if machine is None else math.ceil(machine.accelerators),
+        architecture="x86" if machine is None else machine.architecture,
     )
 
 
-def _vcpus_of_a_core(option: Option, prices: PriceTable) -> float:
+def _instance(option: Option, prices: PriceTable) -> Instance | None:
     try:
-        one = prices.instance(option.provider, option.region, option.instance_type)
+        return prices.instance(option.provider, option.region, option.instance_type)
     except UnknownNameError:
-        return 2.0
-    return one.vcpus / one.cores
+        return None

@@ -9,7 +9,7 @@ from loopwright.planning.export.artefact import Artefact
 from loopwright.planning.export.cron_jobs import cron_jobs
 from loopwright.planning.export.dockerfile import dockerfile, dockerignore
 from loopwright.planning.export.doors import http_route, ingress, network_policies, service
-from loopwright.planning.export.environment import bucket_url, extras_of, score_names, settings_of, stream_name
+from loopwright.planning.export.environment import cloud_settings, extras_of, score_names, settings_of, stream_name
 from loopwright.planning.export.pods import labels
 from loopwright.planning.export.scaling import autoscaler, disruption_budget
 from loopwright.planning.export.stateful import postgres, redis
@@ -35,7 +35,7 @@ def kubernetes(blueprint: Blueprint, *, image: str, bucket: str = "", host: str 
     """
     fleet = blueprint.fleet
     files: dict[str, list[Made]] = {
-        "settings.yaml": [_account(blueprint), _settings(blueprint, bucket or f"{blueprint.name}-lake")],
+        "settings.yaml": [_account(blueprint), _settings(blueprint, bucket or bucket_name(blueprint))],
         "control.yaml": [
             claim("control-state", STATE_GB),
             control(blueprint, image),
@@ -70,6 +70,13 @@ def kubernetes(blueprint: Blueprint, *, image: str, bucket: str = "", host: str 
     return (*made, rules(blueprint), dockerfile(extras), dockerignore())
 
 
+def bucket_name(blueprint: Blueprint) -> str:
+    """Return what the bucket is called where nobody says; storage accounts take letters and digits only."""
+    if blueprint.provider == "azure":
+        return f"{blueprint.name.replace('-', '')[:20]}lake"
+    return f"{blueprint.name}-lake"
+
+
 def secret_names(blueprint: Blueprint) -> dict[str, str]:
     """Return the keys of the Secret ``loopwright``, which no file holds, with what each is."""
     address = "postgresql://loopwright:PASSWORD@postgres/loopwright"
@@ -96,7 +103,7 @@ def _account(blueprint: Blueprint) -> Made:
 
 
 def _settings(blueprint: Blueprint, bucket: str) -> Made:
-    data = settings_of(blueprint, workers=1, store_url=bucket_url(blueprint, bucket))
+    data = settings_of(blueprint, workers=1) | cloud_settings(blueprint, bucket)
     for job in blueprint.jobs:
         if job.kind == "batch":
             data |= dict.fromkeys(score_names(job), job.name)

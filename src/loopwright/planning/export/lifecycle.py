@@ -25,12 +25,12 @@ Made = dict[str, object]
 
 PREFIXES: Mapping[str, str] = {
     "raw": "raw/",
-    "lake": "loopwright/tables/",
-    "features": "features/",
+    "lake": "loopwright/tables/datasets/",
+    "features": "loopwright/tables/features/",
     "models": "loopwright/blobs/",
     "logs": "logs/",
 }
-"""Where in the bucket each kind lies. Blobs are the models' files, and what tables keep beside them."""
+"""Where in the bucket each kind lies; blobs are the files of models, and payloads that were packed."""
 PACKED = "packed/"
 """Below the prefix of a kind: shards, where it is the shards that move."""
 _ABORT_DAYS = 7
@@ -117,7 +117,7 @@ def azure_rules(storage: Sequence[StorageRule]) -> Made:
     return {"rules": found}
 
 
-def _azure_rule(name: str, prefix: str, action: Made) -> Made:
+def _azure_rule(name: str, prefix: str, action: Mapping[str, object]) -> Made:
     filters = {"blobTypes": ["blockBlob"], "prefixMatch": [f"lake/{prefix}"]}
     definition = {"filters": filters, "actions": {"baseBlob": action}}
     return {"name": name, "enabled": True, "type": "Lifecycle", "definition": definition}

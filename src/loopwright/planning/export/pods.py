@@ -88,6 +88,7 @@ def pod(
     instance_type: str,
     state: Made,
     init: Sequence[Made] = (),
+    spot_first: bool = True,
     extra: Mapping[str, object] | None = None,
 ) -> Made:
     """Return the spec of a pod without rights, on the machines that the plan has for it where there are some."""
@@ -105,7 +106,7 @@ def pod(
         "containers": list(containers),
         "volumes": [{"name": "state", **state}, {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}}],
     }
-    return made | _place(purchase, provider, instance_type) | dict(extra or {})
+    return made | _place(purchase, provider, instance_type, spot_first=spot_first) | dict(extra or {})
 
 
 def server_container(fleet: Fleet, image: str) -> Made:
@@ -159,25 +160,26 @@ def machine_pod(
     )
 
 
-def _place(purchase: Purchase, provider: str, instance_type: str) -> Made:
-    """Prefer the planned machines; where the cluster has none of them, run on what there is."""
-    wanted = []
+def _place(purchase: Purchase, provider: str, instance_type: str, *, spot_first: bool) -> Made:
+    """Prefer the planned machines; where the cluster has none of them, run on what there is.
+
+    Servers fill the machines on demand first, of which the plan has as many as it always runs, and go on to spot
+    machines; a job prefers spot.
+    """
+    wanted: list[Made] = []
     if instance_type:
-        wanted.append(_preferred(100, "node.kubernetes.io/instance-type", instance_type))
+        wanted.append(_preferred(100, "node.kubernetes.io/instance-type", "In", instance_type))
     spot = _SPOT.get(provider)
-    if purchase != "spot" or spot is None:
-        return (
-            {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wanted}}}
-            if wanted
-            else {}
-        )
-    wanted.append(_preferred(50, *spot))
-    tolerated = [{"key": spot[0], "operator": "Equal", "value": spot[1], "effect": "NoSchedule"}]
-    return {
-        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wanted}},
-        "tolerations": tolerated,
-    }
+    found: Made = {}
+    if purchase == "spot" and spot is not None:
+        key, value = spot
+        wanted.append(_preferred(50, key, "In" if spot_first else "NotIn", value))
+        found["tolerations"] = [{"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"}]
+    if wanted:
+        found["affinity"] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wanted}}
+    return found
 
 
-def _preferred(weight: int, key: str, value: str) -> Made:
-    return {"weight": weight, "preference": {"matchExpressions": [{"key": key, "operator": "In", "values": [value]}]}}
+def _preferred(weight: int, key: str, operator: str, value: str) -> Made:
+    chosen = {"key": key, "operator": operator, "values": [value]}
+    return {"weight": weight, "preference": {"matchExpressions": [chosen]}}

@@ -48,6 +48,7 @@ def servers(blueprint: Blueprint, fleet: Fleet, image: str) -> Made:
         provider=blueprint.provider,
         instance_type=fleet.instance_type,
         state={"emptyDir": {"sizeLimit": "10Gi"}},
+        spot_first=False,
         extra={
             "terminationGracePeriodSeconds": GRACE_S,
             "topologySpreadConstraints": spread(blueprint, "server"),
