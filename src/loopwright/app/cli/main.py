@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kpi": ("loopwright.app.cli.kpi", "Report a business number, tied to the version that it is due to."),
     "turns": ("loopwright.app.cli.turns", "List turns and their steps; approve or decline a proposed one."),
     "plan": ("loopwright.app.cli.plan", "Plan the infrastructure for a workload, with its cost; compare plans."),
+    "export": ("loopwright.app.cli.plan_export", "Write the files that run a plan: Compose, Kubernetes, Terraform."),
     "prices": ("loopwright.app.cli.prices", "List, check and compare the prices that plans use; import your own."),
     "maturity": ("loopwright.app.cli.maturity", "Say how far the project works by itself, and what brings the rest."),
     "access": ("loopwright.app.cli.access", "Make tokens with roles; show who was given sensitive values."),

@@ -164,7 +164,8 @@ def _control(blueprint: Blueprint) -> dict[str, object]:
 
 
 def _settings(blueprint: Blueprint, workers: int) -> dict[str, str]:
-    return settings_of(blueprint, workers=workers) | cloud_settings(blueprint, "${bucket}")
+    found = settings_of(blueprint, workers=workers) | cloud_settings(blueprint, "${bucket}")
+    return found | ({"AWS_REGION": "${region}"} if blueprint.provider == "aws" else {})
 
 
 def _control_machine(blueprint: Blueprint) -> tuple[str, str]:
