@@ -60,7 +60,7 @@ def problem(question: Question, answer: str, before: Mapping[tuple[str, str], st
     """Return why an answer cannot be, next to the answers before it; None where it can.
 
     >>> problem(QUESTIONS[5], "soon", {})[:20]
-    "latency_p99 in [requ"
+    'latency_p99 in [requ'
     """
     given = {**before, (question.section, question.key): answer}
     tables: dict[str, object] = {name: _copied(value) for name, value in _BASE.items()}

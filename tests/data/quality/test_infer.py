@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import loopwright as lw
@@ -53,6 +54,9 @@ VALUES = st.one_of(
 
 
 @settings(max_examples=40)
+@example(values=[0.0, sys.float_info.max])
+@example(values=[sys.float_info.max])
+@example(values=[-sys.float_info.max, sys.float_info.max])
 @given(values=VALUES)
 def test_a_contract_accepts_what_it_was_inferred_from(values: list[object]) -> None:
     table = pa.table({"x": pa.array(values)})

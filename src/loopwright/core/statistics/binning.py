@@ -44,7 +44,7 @@ class NumericBins:
 
     def __post_init__(self) -> None:
         edges = np.asarray(self.edges, dtype=np.float64)
-        if len(edges) < 1 or not np.all(np.isfinite(edges)) or np.any(np.diff(edges) <= 0):
+        if len(edges) < 1 or not np.all(np.isfinite(edges)) or np.any(edges[1:] <= edges[:-1]):
             raise ValueError(f"edges must be finite and strictly increasing, got {self.edges}")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,7 @@ def _asked(read: Read, one: ColumnProfile) -> dict[str, str]:
     asked = {"nulls": f"count(*) - count({read.value})"}
     if isinstance(one.bins, NumericBins):
         # DuckDB's bins include their upper edge and ours the lower one, so that both are taken with the sign turned.
-        cuts = [*one.bins.edges[:-1], float(np.nextafter(one.bins.edges[-1], np.inf))]
+        cuts = [*one.bins.edges[:-1], math.nextafter(one.bins.edges[-1], math.inf)]
         if len(one.bins.edges) == 1:
             cuts = [one.bins.edges[0], *cuts]
         asked["bins"] = f"histogram(-({read.number}), {_doubles(-cut for cut in reversed(cuts))})"
@@ -127,7 +128,9 @@ def _asked(read: Read, one: ColumnProfile) -> dict[str, str]:
 
 
 def _doubles(values: Iterable[float]) -> str:
-    return f"[{', '.join(repr(float(value)) for value in values)}]::DOUBLE[]"
+    """Write numbers as SQL; the number next to the largest one is infinite."""
+    listed = (repr(float(value)) if math.isfinite(value) else f"'{value}'::DOUBLE" for value in values)
+    return f"[{', '.join(listed)}]::DOUBLE[]"
 
 
 def _counted(one: ColumnProfile, index: int, parts: Sequence[Mapping[str, Any]], buckets: int) -> ColumnProfile:

@@ -228,7 +228,8 @@ def _bars(low: float, high: float, *, whole: bool) -> tuple[float, ...]:
         width = -(-(high - low + 1) // BARS)
         count = -(-(high - low + 1) // width)
         return tuple(low - 0.5 + width * i for i in range(int(count) + 1))
-    return tuple(np.linspace(low, high, BARS + 1).tolist())
+    share = np.linspace(0.0, 1.0, BARS + 1)
+    return tuple((low * (1.0 - share) + high * share).tolist())  # no difference, which may be too large for a float
 
 
 def _is_whole(read: Read) -> bool:
