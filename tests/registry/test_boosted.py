@@ -64,16 +64,15 @@ def registered(stores, runs, model, fields, kind):
     return checked(stores, runs, model, fields, kind)
 
 
-def checked(stores, runs, model, fields, kind):
+def checked(stores, runs, model, fields, kind, *, holes=True):
     registry = Registry(stores)
     run_id = f"run-{len(registry.versions())}"
     version = registry.register(runs.candidate(model, fields=fields, kind=kind, fitted=True, run_id=run_id))
     assert version.not_compiled_because is None
     loaded = registry.load(version)
-    assert loaded.form == "onnx"
-    columns, _ = data(fields, kind, runs, rows=300, seed=5)
-    if any(field.dtype == "string" for field in fields):
-        columns, _ = data(fields, kind, runs, rows=300, seed=5, holes=False)
+    assert loaded.form == "onnx", version.choice
+    holes = holes and not any(field.dtype == "string" for field in fields)
+    columns, _ = data(fields, kind, runs, rows=300, seed=5, holes=holes)
     native = loaded.predict_native(model_input(columns, fields))
     assert compare(native, loaded.predict(columns)).holds
     one = loaded.predict({name: values[:1] for name, values in columns.items()})
@@ -164,3 +163,41 @@ def test_classes_that_are_texts_compile(stores, runs):
         warnings.simplefilter("ignore")
         pipeline = make_pipeline(SimpleImputer(), lgb("multiclass")).fit(x, labels)
         checked(stores, runs, pipeline, NUMBERS, "multiclass")
+
+
+@pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
+@pytest.mark.parametrize("make", [xgb, lgb])
+def test_splits_on_categories_compile_to_look_ups(stores, runs, make, kind):
+    fields = (
+        MIXED[2],
+        Field("trail", "float32", shape=(2,), nullable=False),
+        MIXED[0],
+        Field("kind", "category", categories=tuple(f"k{place:02}" for place in range(40))),
+    )
+    columns = runs.columns_of(fields)
+    columns["city"][::7] = -1
+    columns["kind"][columns["kind"] >= 35] = 3  # categories that training never sees
+    score = columns["distance"] + np.array([0, 2, -1, 5])[columns["city"]] + columns["kind"] % 3
+    y = score if kind == "regression" else score > 1.5 if kind == "binary" else np.digitize(score, [0, 2])
+    model = make(kind, **({"enable_categorical": True, "max_cat_to_onehot": 2} if make is xgb else {}))
+    model.fit(model_input(columns, fields), y if kind == "regression" else y.astype(int))
+    version = checked(stores, runs, model, fields, kind, holes=False)
+    fresh = runs.columns_of(fields, rows=500, seed=9)
+    fresh["city"][::5] = -1
+    fresh["kind"][::4] = -1
+    loaded = Registry(stores).load(version)
+    native = loaded.predict_native(model_input(fresh, fields))
+    assert compare(native, loaded.predict(fresh)).holds
+    texts = {field.name: np.array([*field.categories, None], dtype=object)[fresh[field.name]] for field in fields[::3]}
+    assert np.array_equal(loaded.predict({**fresh, **texts}).values, loaded.predict(fresh).values)
+
+
+def test_categories_of_a_column_of_numbers_stay_with_the_library(stores, runs):
+    columns, y = data(MIXED[:2], "regression", runs, holes=False)
+    x = model_input(columns, MIXED[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = lgb("regression", min_data_per_group=2, cat_smooth=0.1).fit(x, y + columns["items"] % 3 * 5, categorical_feature=["items"])
+        version = Registry(stores).register(runs.candidate(model, fields=MIXED[:2], fitted=True))
+    assert "categories of 'items'" in version.not_compiled_because
+    assert version.library is not None

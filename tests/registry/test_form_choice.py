@@ -121,17 +121,18 @@ def test_the_card_shows_the_numbers(stores, boosted):
     assert "xgboost's shortest way" in text
 
 
-def test_splits_on_categories_are_answered_by_the_library(stores, runs):
+def test_what_no_graph_can_say_is_answered_by_the_library(stores, runs):
     lightgbm = pytest.importorskip("lightgbm", exc_type=ImportError)
     fields = (Field("city", "category", categories=("Bergen", "Oslo", "Tromsø")), Field("distance", "float64"))
     columns = runs.columns_of(fields)
     columns["city"][::6] = -1
+    columns["distance"][::5] = 0
     x = model_input(columns, fields)
     score = columns["distance"] + np.array([0.0, 4.0, -3.0, 9.0])[columns["city"]]
-    model = lightgbm.LGBMRegressor(n_estimators=10, n_jobs=1, verbose=-1).fit(x, score)
+    model = lightgbm.LGBMRegressor(n_estimators=10, zero_as_missing=True, n_jobs=1, verbose=-1).fit(x, score)
     registry = Registry(stores)
     version = registry.register(runs.candidate(model, fields=fields, fitted=True))
-    assert "categories" in version.not_compiled_because
+    assert "takes 0 for a missing value" in version.not_compiled_because
     loaded = registry.load(version)
     assert loaded.form == "library"
     assert compare(loaded.predict_native(x), loaded.predict(columns)).holds

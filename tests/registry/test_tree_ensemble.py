@@ -64,7 +64,7 @@ def test_a_graph_decides_as_its_library(library, kind, seed, depth, rounds):
         trees = boosted_trees(model)
         rows = on_thresholds(trees, seed)
         graph = tree_graph(trees, width=WIDTH, dtype=trees.compared_as, name="rows")
-        answers = onnxruntime.InferenceSession(graph).run(None, {"rows": rows})
+        answers = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"rows": rows})
         expected = model.predict(rows) if kind == "regression" else model.predict_proba(rows)
     assert answers[-1].reshape(expected.shape) == pytest.approx(expected, rel=1e-5, abs=1e-6)
     if kind != "regression":
@@ -84,7 +84,7 @@ def test_float32_features_of_lightgbm_decide_alike_in_a_float32_graph(seed):
             rows = rows.astype(np.float32)
         rows[np.isinf(rows)] = 0
         graph = tree_graph(trees.for_input("float32", float32_features=True), width=WIDTH, dtype="float32", name="rows")
-        [answers] = onnxruntime.InferenceSession(graph).run(None, {"rows": rows})
+        [answers] = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"rows": rows})
         assert answers[:, 0] == pytest.approx(model.predict(rows.astype(np.float64)), rel=1e-5, abs=1e-6)
 
 

@@ -16,6 +16,7 @@ from loopwright.core.hashing import digest_bytes
 from loopwright.features.columns import flat_names
 from loopwright.registry.boosted import boosted_trees, library_of, register_converters
 from loopwright.registry.cannot_compile import CannotCompileError
+from loopwright.registry.category_tables import with_tables
 from loopwright.registry.compiled import CompiledForm, CompiledModel, TensorInput
 from loopwright.registry.encoders import refused_categories
 from loopwright.registry.hist_boosting import converters
@@ -111,7 +112,11 @@ def _written(trees: Trees, signature: Signature, inputs: tuple[TensorInput, ...]
     dtype: FloatType = "float32" if tensor.dtype == "float32" else "float64"
     float32_features = all(field.dtype == "float32" for field in signature.inputs)
     fitting = trees.for_input(dtype, float32_features=float32_features)
-    return tree_graph(fitting, width=signature.width, dtype=dtype, name=tensor.name)
+    tabled = with_tables(fitting, signature.inputs)
+    graph = tree_graph(tabled.trees, width=signature.width + tabled.indicators, dtype=dtype, name=tensor.name)
+    if tabled.tables:
+        prepend(graph, tabled, tensor.name, signature.width, dtype=dtype)
+    return cast("bytes", graph.SerializeToString(deterministic=True))
 
 
 def _exported(model: TorchModel) -> bytes:

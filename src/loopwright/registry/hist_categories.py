@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -131,10 +131,26 @@ def _holds(bits: NDArray[np.uint32], value: int) -> bool:
     return bool(int(bits[value // BITS]) >> (value % BITS) & 1)
 
 
-def prepend(graph: Any, encoded: EncodedTrees, name: str, width: int) -> None:  # noqa: ANN401  (an ONNX model)
+class Tables(Protocol):
+    """Trees with tables; `EncodedTrees` is one."""
+
+    @property
+    def tables(self) -> tuple[tuple[int, NDArray[np.float32]], ...]:
+        """Give per column its position in the frame and its table."""
+
+
+def prepend(
+    graph: Any,  # noqa: ANN401  (an ONNX model)
+    encoded: Tables,
+    name: str,
+    width: int,
+    *,
+    dtype: Literal["float32", "float64"] = "float32",
+) -> None:
     """Put the look-up of the indicators before a graph that takes them: its input becomes the frame's matrix."""
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415  (only registering needs it)
 
+    kind = TensorProto.FLOAT if dtype == "float32" else TensorProto.DOUBLE
     body = graph.graph
     extended = "extended"
     for node in body.node:
@@ -145,7 +161,7 @@ def prepend(graph: Any, encoded: EncodedTrees, name: str, width: int) -> None:  
     parts = [name]
     constants: dict[str, NDArray[np.generic]] = {"one": np.array(1, dtype=np.int64)}
     for place, table in encoded.tables:
-        constants |= {f"table_{place}": table, f"place_{place}": np.array(place, dtype=np.int64)}
+        constants |= {f"table_{place}": table.astype(dtype), f"place_{place}": np.array(place, dtype=np.int64)}
         nodes += [
             helper.make_node("Gather", [name, f"place_{place}"], [f"column_{place}"], axis=1),
             helper.make_node("Cast", [f"column_{place}"], [f"code_{place}"], to=TensorProto.INT64),
@@ -159,4 +175,4 @@ def prepend(graph: Any, encoded: EncodedTrees, name: str, width: int) -> None:  
     body.node.extend([*nodes, *kept])
     body.initializer.extend([numpy_helper.from_array(value, key) for key, value in constants.items()])
     del body.input[:]
-    body.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width]))
+    body.input.append(helper.make_tensor_value_info(name, kind, [None, width]))

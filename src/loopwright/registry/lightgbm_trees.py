@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loopwright.registry.cannot_compile import CannotCompileError
-from loopwright.registry.tree_ensemble import Tree, Trees
+from loopwright.registry.tree_ensemble import SetSplit, Tree, Trees
 
 if TYPE_CHECKING:
     from loopwright.registry.tree_ensemble import Transform
@@ -36,8 +36,8 @@ def lightgbm_trees(booster: Any, *, classifies: bool) -> Trees:  # noqa: ANN401 
         classifies: Whether its answers are probabilities of classes.
 
     Raises:
-        CannotCompileError: For what a graph of numeric trees cannot say: splits on categories, zeros that count as
-            missing, linear leaves, objectives of one's own.
+        CannotCompileError: For what a graph cannot say: zeros that count as missing, linear leaves, objectives of one's
+            own.
     """
     dumped = booster.dump_model()
     per_iteration = int(dumped["num_tree_per_iteration"])
@@ -75,6 +75,7 @@ def _tree(root: dict[str, Any], target: int, scale: float) -> Tree:
     rows: list[tuple[int, float, int, int, bool, float]] = []
     stack: list[tuple[dict[str, Any], int, int]] = [(root, -1, 0)]  # a node, its parent's place, and the side
     links: list[list[int]] = []
+    sets: list[SetSplit] = []
     while stack:
         node, parent, side = stack.pop()
         place = len(rows)
@@ -86,19 +87,29 @@ def _tree(root: dict[str, Any], target: int, scale: float) -> Tree:
                 raise CannotCompileError("its leaves are linear models")
             rows.append((0, 0.0, -1, -1, False, float(node["leaf_value"]) * scale))
             continue
-        rows.append((int(node["split_feature"]), *_decision(node), 0.0))
+        if node["decision_type"] == "==":  # codes in the set go left; any other and a missing one go right
+            codes = frozenset(map(int, str(node["threshold"]).split("||")))
+            sets.append(SetSplit(place, codes, codes_left=True, missing_left=False))
+            rows.append((int(node["split_feature"]), 0.0, 0, 0, False, 0.0))
+        else:
+            rows.append((int(node["split_feature"]), *_decision(node), 0.0))
         stack += [(node["right_child"], place, 1), (node["left_child"], place, 0)]
     feature, threshold, _, _, missing, value = (np.array(column) for column in zip(*rows, strict=True))
     sides = np.array(links, dtype=np.int64)
     return Tree(
-        feature.astype(np.int64), threshold.astype(np.float64), sides[:, 0], sides[:, 1], missing, value, target
+        feature=feature.astype(np.int64),
+        threshold=threshold.astype(np.float64),
+        left=sides[:, 0],
+        right=sides[:, 1],
+        missing_left=missing,
+        value=value,
+        target=target,
+        sets=tuple(sets),
     )
 
 
 def _decision(node: dict[str, Any]) -> tuple[float, int, int, bool]:
     """Read the threshold of a split, and whether a missing value goes left."""
-    if node["decision_type"] != "<=":
-        raise CannotCompileError("it splits on categories, which ONNX tree nodes cannot")
     threshold = float(node["threshold"])
     if -ZERO <= threshold <= ZERO:
         threshold = ZERO if threshold >= 0 else float(np.nextafter(-ZERO, -np.inf))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from loopwright.registry.cannot_compile import CannotCompileError
 from loopwright.registry.hist_boosting import floor32
 
 if TYPE_CHECKING:
@@ -32,6 +33,27 @@ OPSET = 18
 OPERATORS: dict[Transform, str] = {"exponential": "Exp", "sigmoid": "Sigmoid", "softmax": "Softmax"}
 
 
+@dataclass(frozen=True)
+class SetSplit:
+    """A split on a set of categories.
+
+    Attributes:
+        node: Its node.
+        codes: The codes of the set.
+        codes_left: Whether the codes of the set go left and all others right, or the other way round.
+        missing_left: Whether a missing value goes left.
+    """
+
+    node: int
+    codes: frozenset[int]
+    codes_left: bool
+    missing_left: bool
+
+    def goes_left(self, code: int) -> bool:
+        """Say on which side a category goes."""
+        return (code in self.codes) == self.codes_left
+
+
 @dataclass(frozen=True, eq=False)
 class Tree:
     """One tree: parallel arrays, one entry per node, node 0 the root.
@@ -44,6 +66,8 @@ class Tree:
         missing_left: Whether a missing value goes left.
         value: What a leaf adds to the answer, float64.
         target: Which of the answers it adds to.
+        sets: The splits on sets of categories; a graph takes trees without any
+            (`loopwright.registry.category_tables.with_tables`).
     """
 
     feature: NDArray[np.int64]
@@ -53,6 +77,7 @@ class Tree:
     missing_left: NDArray[np.bool_]
     value: NDArray[np.float64]
     target: int = 0
+    sets: tuple[SetSplit, ...] = ()
 
     @property
     def is_leaf(self) -> NDArray[np.bool_]:
@@ -127,6 +152,8 @@ def graph_nodes(
         dtype: The type of the input.
         labels: The classes, for a classifier.
     """
+    if any(tree.sets for tree in trees.trees):
+        raise CannotCompileError("it splits on categories, and only the graph of trees alone has tables for them")
     compared: FloatType = trees.compared_as
     nodes: list[NodeSpec] = []
     if dtype == "float64" and compared == "float32":
@@ -214,7 +241,7 @@ def _numbers(name: str, values: NDArray[np.float64], dtype: FloatType) -> dict[s
     return {f"{name}_as_tensor": numpy_helper.from_array(values.astype(np.float64), name)}
 
 
-def tree_graph(trees: Trees, *, width: int, dtype: FloatType, name: str) -> bytes:
+def tree_graph(trees: Trees, *, width: int, dtype: FloatType, name: str) -> Any:  # noqa: ANN401  (an ONNX model)
     """Write the trees as a graph of their own: a matrix in; a number, or a class code and probabilities out.
 
     Args:
@@ -239,5 +266,4 @@ def tree_graph(trees: Trees, *, width: int, dtype: FloatType, name: str) -> byte
         answers = [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])]
     graph = helper.make_graph(nodes, "model", [helper.make_tensor_value_info(name, floats, [None, width])], answers)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="loopwright")
-    return bytes(model.SerializeToString(deterministic=True))
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="loopwright")

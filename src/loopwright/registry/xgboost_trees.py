@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from loopwright.registry.cannot_compile import CannotCompileError
-from loopwright.registry.tree_ensemble import Tree, Trees
+from loopwright.registry.tree_ensemble import SetSplit, Tree, Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from loopwright.registry.tree_ensemble import Transform
 
@@ -42,8 +42,8 @@ def xgboost_trees(booster: Any, *, classifies: bool, best_only: bool, missing: f
         missing: The number that stands for a missing value.
 
     Raises:
-        CannotCompileError: For what a graph of numeric trees cannot say: linear boosters, splits on categories,
-            leaves of several numbers, objectives of one's own.
+        CannotCompileError: For what a graph cannot say: linear boosters, leaves of several numbers, objectives of one's
+            own.
     """
     if not math.isnan(missing):
         raise CannotCompileError(f"it takes the number {missing:g} for a missing value, and a graph takes NaN only")
@@ -103,8 +103,6 @@ def _base(score: str, targets: int, transform: Transform) -> tuple[float, ...]:
 def _tree(node: dict[str, Any], target: int, weight: float) -> Tree:
     if int(node["tree_param"].get("size_leaf_vector", "1")) > 1:
         raise CannotCompileError("its leaves hold several numbers each")
-    if node["categories_nodes"]:
-        raise CannotCompileError("it splits on categories, which ONNX tree nodes cannot")
     left = np.array(node["left_children"], dtype=np.int64)
     conditions = np.array(node["split_conditions"], dtype=np.float32).astype(np.float64)
     leaf = left < 0
@@ -116,4 +114,14 @@ def _tree(node: dict[str, Any], target: int, weight: float) -> Tree:
         missing_left=np.array(node["default_left"], dtype=np.bool_),
         value=cast("Any", np.where(leaf, conditions * weight, 0.0)),
         target=int(target),
+        sets=tuple(_sets(node)),
     )
+
+
+def _sets(node: dict[str, Any]) -> Iterator[SetSplit]:
+    """Read the splits on categories: what is kept per node are the codes that go right."""
+    for place, begin, count in zip(
+        node["categories_nodes"], node["categories_segments"], node["categories_sizes"], strict=True
+    ):
+        codes = frozenset(int(code) for code in node["categories"][begin : begin + count])
+        yield SetSplit(int(place), codes, codes_left=False, missing_left=bool(node["default_left"][place]))
