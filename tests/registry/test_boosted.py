@@ -197,7 +197,9 @@ def test_categories_of_a_column_of_numbers_stay_with_the_library(stores, runs):
     x = model_input(columns, MIXED[:2])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = lgb("regression", min_data_per_group=2, cat_smooth=0.1).fit(x, y + columns["items"] % 3 * 5, categorical_feature=["items"])
+        model = lgb("regression", min_data_per_group=2, cat_smooth=0.1).fit(
+            x, y + columns["items"] % 3 * 5, categorical_feature=["items"]
+        )
         version = Registry(stores).register(runs.candidate(model, fields=MIXED[:2], fitted=True))
     assert "categories of 'items'" in version.not_compiled_because
     assert version.library is not None
