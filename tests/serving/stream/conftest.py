@@ -44,6 +44,8 @@ def make_door(stores, slots):
 
         def pause(seconds: float) -> bool:
             pauses.append(seconds)
+            if "on_pause" in options:
+                options["on_pause"](len(pauses))
             return len(pauses) >= options.get("most_pauses", 50)
 
         exchange = exchange or open_exchange(stores.settings.stream_url, PLAN, clock=clock)
@@ -59,6 +61,7 @@ def make_door(stores, slots):
             shadow=options.get("shadow"),
             log=options.get("log"),
             max_rows=options.get("max_rows", 1000),
+            failures_in_a_row=options.get("failures_in_a_row"),
         )
         opened.append(exchange)
         return SimpleNamespace(door=door, desk=desk, tally=tally, exchange=exchange, pauses=pauses, answers=answers)

@@ -21,6 +21,7 @@ from loopwright.serving.stream.rows import JsonRows, reader_of
         ({"topic": "a", "start": "now"}, "earliest"),
         ({"topic": "a", "max_rows": 0}, "takes nothing"),
         ({"topic": "a", "metrics_port": 70_000}, "no port"),
+        ({"topic": "a", "failures_in_a_row": 0}, "never answer"),
         ({"topic": "a", "format": "avro"}, "schema"),
     ],
 )

@@ -60,19 +60,35 @@ class Span(NamedTuple):
 Shadowed: TypeAlias = "tuple[Slot, list[Asked]]"
 
 
+class Tried(NamedTuple):
+    """How a version did on its events of a batch.
+
+    Attributes:
+        version: Its number.
+        predicted: Events that it answered.
+        failed: Events on which it failed, as opposed to events that it may refuse.
+        reason: Of the last failure; empty without one.
+    """
+
+    version: int
+    predicted: int
+    failed: int
+    reason: str
+
+
 class Batch(NamedTuple):
     """What was made of a batch of events.
 
     Attributes:
         made: One for each event, in order.
         dead: How many of them are dead letters.
-        versions: The versions that computed it.
+        tried: The versions that were asked, the champion first.
         copies: What the challenger is to compute unseen, or None.
     """
 
     made: list[Made]
     dead: int
-    versions: tuple[int, ...]
+    tried: tuple[Tried, ...]
     copies: Shadowed | None
 
 
@@ -122,10 +138,9 @@ class EventAnswers:
         at, began = self._clock.now(), self._clock.monotonic()
         made: list[Made | None] = [None] * len(events)
         asked = self._asked(active, events, made, at, attempts)
-        versions: list[int] = []
+        tried: list[Tried] = []
         for slot, group in _by_slot(active, asked):
-            version = slot.predictor.version
-            versions.append(version)
+            version, refused, failed, reason = slot.predictor.version, 0, 0, ""
             for span in _spans(slot, [one.row for one in group], at):
                 of_span = group[span.first : span.first + span.rows]
                 latency_us = int((self._clock.monotonic() - began) * 1e6)
@@ -133,13 +148,17 @@ class EventAnswers:
                 if isinstance(span.outcome, RequestError):
                     letter = letter_of(self._topic, of_span[0].taken, span.outcome, at, attempts, version=version)
                     made[of_span[0].place] = Made(letter, is_dead=True, note=notes[0])
+                    refused += 1
+                    if span.outcome.status >= 500:
+                        failed, reason = failed + 1, span.outcome.message
                     continue
                 for one, value, note in zip(of_span, self._values(of_span, version, span.outcome), notes, strict=True):
                     made[one.place] = Made(Event(one.taken.key, value), is_dead=False, note=note)
+            tried.append(Tried(version, len(group) - refused, failed, reason))
         done = [one for one in made if one is not None]
         copied = [one for one in asked if one.assignment.mirrored]
         copies = (active.challenger, copied) if copied and active.challenger is not None else None
-        return Batch(done, sum(one.is_dead for one in done), tuple(versions), copies)
+        return Batch(done, sum(one.is_dead for one in done), tuple(tried), copies)
 
     def shadow(self, active: Active, copies: Shadowed) -> list[PredictionRecord]:
         """Return the challenger's records of rows that the champion has answered."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 1_000
 MAX_SIZE = "4MB"
+FAILURES_IN_A_ROW = 100
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class StreamDeployment:
         max_rows: Events that are computed in one call at most.
         max_bytes: Bytes of values that are held at once; an event that is larger comes alone.
         metrics_port: Port on loopback where Prometheus finds the stream's metrics; None for none.
+        failures_in_a_row: Events in a row on which a version may fail before the stream waits for another; None for
+            any number.
     """
 
     topic: str
@@ -46,6 +49,7 @@ class StreamDeployment:
     max_rows: int = MAX_ROWS
     max_bytes: int = 4_000_000
     metrics_port: int | None = None
+    failures_in_a_row: int | None = FAILURES_IN_A_ROW
 
 
 def stream(
@@ -62,6 +66,7 @@ def stream(
     max_rows: int = MAX_ROWS,
     max_size: str = MAX_SIZE,
     metrics_port: int | None = None,
+    failures_in_a_row: int | None = FAILURES_IN_A_ROW,
 ) -> StreamDeployment:
     """Declare that a model answers the events of a topic of the event log (``[stream] url`` says where that is).
 
@@ -82,6 +87,8 @@ def stream(
         max_rows: How many events one call of the model takes at most; what is there is taken, nothing is waited for.
         max_size: How many bytes of values are held at once, as ``"4MB"``.
         metrics_port: A port on loopback for Prometheus; none by default.
+        failures_in_a_row: When a version fails on so many events in a row, the stream waits for another version and
+            no further event becomes a dead letter; None sends all of them there.
 
     Raises:
         DeclarationError: If the parts do not go together.
@@ -102,7 +109,20 @@ def stream(
         raise DeclarationError(f"stream(): max_rows={max_rows} takes nothing.", hint="Give 1 or more.")
     if metrics_port is not None and not 0 < metrics_port < 65_536:
         raise DeclarationError(f"stream(): metrics_port={metrics_port} is no port.", hint="Give 1 to 65535.")
+    if failures_in_a_row is not None and failures_in_a_row < 1:
+        raise DeclarationError(
+            f"stream(): failures_in_a_row={failures_in_a_row} would never answer.", hint="Give 1 or more, or None."
+        )
     record = record_format("stream", format=format, schema=schema, message=message, framed=framed, attributes=())
     return StreamDeployment(
-        topic, names["to"], names["dead_letter"], key, record, start, max_rows, parse_size(max_size), metrics_port
+        topic,
+        names["to"],
+        names["dead_letter"],
+        key,
+        record,
+        start,
+        max_rows,
+        parse_size(max_size),
+        metrics_port,
+        failures_in_a_row,
     )

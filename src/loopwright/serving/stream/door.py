@@ -2,7 +2,8 @@
 
 A batch is whatever is there, up to a number of events and of bytes: one event when little comes, a thousand when the
 stream is behind. Nothing is read while a batch waits to be written, so a slow or blocked sink stops the reading. What
-is down for now (a store, a broker) is tried again after a pause that doubles, without letting later events pass.
+is down for now (a store, a broker) is tried again after a pause that doubles, without letting later events pass; and
+while a version fails on every event, another one is waited for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import structlog
 from loopwright.core.errors import RequestError, StoreCorruptError, StoreError, StoreTooNewError
 from loopwright.serving.calls.shadow import ShadowTask
 from loopwright.serving.stream.answering import is_passing
+from loopwright.serving.stream.failure_streak import FailureStreak
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +55,7 @@ class StreamDoor:
         log: Takes the shadow's records.
         max_rows: Events of a batch at most.
         max_bytes: Bytes of the values of a batch at most.
+        failures_in_a_row: Events in a row on which a version may fail before another is waited for; None for any.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class StreamDoor:
         log: PredictionLog | None = None,
         max_rows: int = 1_000,
         max_bytes: int = 4_000_000,
+        failures_in_a_row: int | None = None,
     ) -> None:
         self._exchange = exchange
         self._answers = answers
@@ -77,6 +81,7 @@ class StreamDoor:
         self._log = log
         self._max_rows = max_rows
         self._max_bytes = max_bytes
+        self._streak = FailureStreak(failures_in_a_row)
 
     def run(self, goes_on: Callable[[], bool]) -> None:
         """Answer until ``goes_on`` says no; a batch that was begun is finished, or left for the next start.
@@ -98,20 +103,45 @@ class StreamDoor:
         )
         if not taken:
             return 0
-        used: list[Active] = []
-
-        def answer(attempts: int) -> Batch:
-            used[:] = [self._in_force()]
-            return self._answers.answer(used[0], taken, attempts=attempts)
-
-        batch = self._patiently(answer)
-        if batch is None or self._patiently(lambda _: self._put(taken, batch)) is None:
+        answered = self._answered(taken)
+        if answered is None or self._patiently(lambda _: self._put(taken, answered[1])) is None:
             self._exchange.give_back()
             return 0
+        active, batch = answered
         self._tally.put(taken, batch)
+        self._streak.put(batch)
         if batch.copies is not None:
-            self._mirror(used[0], batch.copies)
+            self._mirror(active, batch.copies)
         return len(taken)
+
+    def _answered(self, taken: list[Taken]) -> tuple[Active, Batch] | None:
+        """Ask the versions in force, once they are not such that fail on everything; None when the stream is to end."""
+
+        def answer(attempts: int) -> tuple[Active, Batch]:
+            active = self._in_force()
+            return active, self._answers.answer(active, taken, attempts=attempts)
+
+        said = None
+        while True:
+            answered = self._patiently(answer)
+            broken = None if answered is None else self._streak.broken_by(answered[1])
+            if answered is None or broken is None:
+                return answered
+            if said is None:
+                _log.error("the stream waits for another version", reason=broken)
+            said = broken
+            self._tally.waits(broken)
+            if not self._waited_for_another(answered[0]):
+                return None
+
+    def _waited_for_another(self, active: Active) -> bool:
+        """Wait until other versions are in force, or long enough to try these again; False when the stream ends."""
+        waited_s = 0.0
+        while waited_s < LONGEST_PAUSE_S and self._desk.active is active:
+            if self._pause(TAKE_WAIT_S):
+                return False
+            waited_s += TAKE_WAIT_S
+        return True
 
     def _put(self, taken: list[Taken], batch: Batch) -> bool:
         self._exchange.put(taken, batch.made)

@@ -67,7 +67,7 @@ class StreamTally:
         with self._lock:
             self.answered += len(taken)
             self.dead += batch.dead
-            self.version = batch.versions[0] if batch.versions else self.version
+            self.version = batch.tried[0].version if batch.tried else self.version
             self.waiting_for = None
             self.delay_ms = delay_s * 1000
             self._recent.append((self._clock.monotonic(), len(taken)))

@@ -170,6 +170,7 @@ class StreamWorker:
             log=self._log,
             max_rows=self._plan.deployment.max_rows,
             max_bytes=self._plan.deployment.max_bytes,
+            failures_in_a_row=self._plan.deployment.failures_in_a_row,
         )
 
     def _goes_on(self, exchange: Exchange) -> bool:
