@@ -16,6 +16,7 @@ from loopwright.features.columns import model_input, to_arrow
 from loopwright.features.field import Field
 from loopwright.features.request import RequestField
 from loopwright.registry.candidate import Candidate
+from loopwright.registry.form_choice import FormChoice
 from loopwright.training.estimators.choice import save_model
 
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = 400
+
+
+@pytest.fixture
+def compiled_first(monkeypatch):
+    """The compiled form answers, whichever is the fastest on this machine at this moment."""
+
+    def first(calls):
+        form = next(iter(calls))
+        return FormChoice(form, form)
+
+    monkeypatch.setattr("loopwright.registry.forms.measured", first)
 
 
 def scalar_fields(dtype: str = "float64", count: int = 4) -> tuple[Field, ...]:

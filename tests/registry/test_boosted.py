@@ -19,6 +19,8 @@ from loopwright.registry.registry import Registry
 lightgbm = pytest.importorskip("lightgbm", exc_type=ImportError)
 xgboost = pytest.importorskip("xgboost", exc_type=ImportError)
 
+pytestmark = pytest.mark.usefixtures("compiled_first")
+
 NUMBERS = tuple(Field(f"x{place}", "float64") for place in range(4))
 VECTOR = (Field("pixels", "float32", shape=(5,), nullable=False),)
 MIXED = (

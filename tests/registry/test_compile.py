@@ -26,6 +26,7 @@ from loopwright.features.field import Field
 from loopwright.registry.parity import TOLERANCE, compare
 from loopwright.registry.registry import Registry
 
+pytestmark = pytest.mark.usefixtures("compiled_first")
 MODELS = {
     "logistic": (lambda: make_pipeline(StandardScaler(), LogisticRegression()), "multiclass"),
     "forest": (lambda: RandomForestClassifier(20, random_state=0), "binary"),

@@ -18,6 +18,7 @@ from loopwright.registry.parity import compare
 from loopwright.registry.registry import Registry
 from loopwright.registry.transfer import export_version, import_version
 
+pytestmark = pytest.mark.usefixtures("compiled_first")
 LEAN = textwrap.dedent("""
     import sys
     from pathlib import Path

@@ -17,6 +17,7 @@ from loopwright.registry.compiled import CompiledForm
 from loopwright.registry.registry import Registry
 from loopwright.registry.version import ModelVersion
 
+pytestmark = pytest.mark.usefixtures("compiled_first")
 CHILD = textwrap.dedent("""
     import dataclasses, os, signal
     from pathlib import Path
