@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from loopwright.core.errors import UnknownNameError
 from loopwright.planning.export.blueprint import Blueprint, blueprint_of
@@ -11,6 +11,8 @@ from loopwright.planning.export.compose import compose
 from loopwright.planning.export.guide import guide
 from loopwright.planning.export.kubernetes import kubernetes
 from loopwright.planning.export.lifecycle import lifecycle
+from loopwright.planning.export.pods import crowding
+from loopwright.planning.export.target import TARGETS
 from loopwright.planning.export.terraform import terraform
 
 if TYPE_CHECKING:
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from loopwright.planning.option import Packaging
     from loopwright.planning.plan import Plan
     from loopwright.planning.prices.table import PriceTable
-
-Target = Literal["compose", "kubernetes", "terraform"]
-TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,8 @@ def export_plan(
     if target == "compose":
         made = compose(blueprint, image=named)
     elif target == "kubernetes":
+        crowded = "" if blueprint.fleet is None else crowding(blueprint.fleet)
+        blueprint = replace(blueprint, notes=(*blueprint.notes, crowded)) if crowded else blueprint
         made = (*kubernetes(blueprint, image=named, bucket=bucket, host=host), *lifecycle(blueprint))
     else:
         made = (*terraform(blueprint), *lifecycle(blueprint))

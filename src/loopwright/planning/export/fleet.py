@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from loopwright.core.errors import UnknownNameError
+from loopwright.planning.fitting import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,7 @@ class Fleet:
         accelerator: Its model; empty where there is none.
         accelerators: Of one machine; a share of one counts as one.
         architecture: Of the processor: ``x86`` or ``arm``.
+        machine_memory_bytes: Of one machine; 0 where that is not known.
     """
 
     service: str
@@ -80,6 +82,7 @@ class Fleet:
     accelerator: str
     accelerators: int
     architecture: str
+    machine_memory_bytes: float
 
     @property
     def min_replicas(self) -> int:
@@ -153,6 +156,7 @@ def fleet_of(plan: Plan, option: Option, prices: PriceTable) -> Fleet:
         accelerator=str(settings["accelerator"]),
         accelerators=0 if machine is None else math.ceil(machine.accelerators),
         architecture="x86" if machine is None else machine.architecture,
+        machine_memory_bytes=0.0 if machine is None else machine.memory_gib * GIB,
     )
 
 

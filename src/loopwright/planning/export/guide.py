@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loopwright.planning.export.blueprint import Blueprint
-    from loopwright.planning.export.exporting import Target
+    from loopwright.planning.export.target import Target
     from loopwright.planning.export.fleet import Fleet
 
 

@@ -27,6 +27,7 @@ GRACE_S = math.ceil(PRE_STOP_S + DRAIN_S + 14)
 """With what the sidecar may take to bring the last of the log into the lake."""
 SIDECAR_CPUS, SIDECAR_MEMORY = 0.05, 384 * MIB
 CPU_SHARE = 0.9
+_ALLOCATABLE = 0.9  # of a machine's memory; the rest is the kubelet's and the system's
 _SPOT: Mapping[str, tuple[str, str]] = {
     "aws": ("eks.amazonaws.com/capacityType", "SPOT"),
     "gcp": ("cloud.google.com/gke-spot", "true"),
@@ -134,6 +135,19 @@ def served(fleet: Fleet) -> Made:
         "livenessProbe": probe("/livez", 10, 3),
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_S)]}}},
     }
+
+
+def crowding(fleet: Fleet) -> str:
+    """Say where a machine holds fewer pods than the plan has workers on it; empty where it holds them."""
+    pod_bytes = fleet.memory_bytes + SIDECAR_MEMORY
+    free = fleet.machine_memory_bytes * _ALLOCATABLE
+    if free <= 0 or fleet.workers_per_node * pod_bytes <= free:
+        return ""
+    fits = max(0, math.floor(free / pod_bytes))
+    return (
+        f"A pod takes {pod_bytes / 1e9:.2f} GB with what carries its log, so a {fleet.instance_type} holds {fits} of "
+        f"the plan's {fleet.workers_per_node} workers; the cluster needs more machines than the plan, or larger ones."
+    )
 
 
 def log_sidecar(image: str) -> Made:

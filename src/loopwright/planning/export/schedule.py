@@ -18,7 +18,7 @@ def schedule_of(runs_per_month: float) -> str:
     if runs_per_month > 45:  # more than once a day: each so many hours
         every = min((1, 2, 3, 4, 6, 8, 12), key=lambda hours: abs(730 / hours - runs_per_month))
         return "0 * * * *" if every == 1 else f"0 */{every} * * *"
-    if runs_per_month > 20:
+    if runs_per_month > _DAYS:
         return f"0 {_HOUR} * * *"
     if abs(runs_per_month - 730 / 168) < 0.05:
         return f"0 {_HOUR} * * 0"

@@ -6,7 +6,6 @@ Source: YAML 1.2.2, chapters 7 and 8. Words that YAML 1.1 takes for truth values
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./\-]*(?: [A-Za-z0-9_./\-]+)*|\.[A-Za-z]+[A-Za-z0-9/\-]*")
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MISTAKEN = re.compile(r"(?i)y|n|yes|no|on|off|true|false|null|nan|\.nan|[-+.]?inf")
 
 
@@ -77,8 +77,11 @@ def _flow(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return json.dumps(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        mantissa, mark, power = repr(value).partition("e")
+        return (mantissa if "." in mantissa else f"{mantissa}.0") + mark + power  # YAML 1.1 wants the point
     if isinstance(value, str):
         return _scalar(value)
     if isinstance(value, Mapping):
@@ -91,4 +94,13 @@ def _flow(value: object) -> str:
 def _scalar(text: str) -> str:
     if _PLAIN.fullmatch(text) and not _MISTAKEN.fullmatch(text):
         return text
-    return json.dumps(text)
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    code = ord(character)
+    if character.isprintable():
+        return character
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
