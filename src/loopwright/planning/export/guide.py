@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loopwright.planning.export.blueprint import Blueprint
-    from loopwright.planning.export.target import Target
     from loopwright.planning.export.fleet import Fleet
+    from loopwright.planning.export.target import Target
 
 
 def guide(blueprint: Blueprint, target: Target, *, image: str) -> Artefact:
